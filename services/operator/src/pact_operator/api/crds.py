@@ -97,21 +97,19 @@ def _structural(schema: Any, definitions: dict[str, Any]) -> Any:
         return _structural({**kept, **{k: v for k, v in schema.items() if k != "anyOf"}}, definitions)
     result: dict[str, Any] = {}
     for key, value in schema.items():
-        if key == "title":
-            continue
         if key == "properties":
             result[key] = {name: _structural(part, definitions) for name, part in value.items()}
         elif key == "const":
             result["enum"] = [value]
-        elif key == "additionalProperties":
-            if isinstance(value, dict):
-                result[key] = _structural(value, definitions)
-        elif key == "default":
-            if value not in (None, {}, []):
-                result[key] = value
-        else:
-            result[key] = _structural(value, definitions)
+        elif not _left_out(key, value):
+            result[key] = value if key == "default" else _structural(value, definitions)
     return result
+
+
+def _left_out(key: str, value: Any) -> bool:
+    # A structural schema prunes what it does not name, and for an empty default absence says the same.
+    empty_default = key == "default" and value in (None, {}, [])
+    return key == "title" or empty_default or (key == "additionalProperties" and value is False)
 
 
 def _schema_of(model: type[Object]) -> dict[str, Any]:

@@ -15,6 +15,19 @@ Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h)$")]
 PodTemplate = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 Quantities = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
 
+SELECTS = (
+    "main_branch",
+    "branch",
+    "matching_branch",
+    "tag",
+    "latest",
+    "deployed",
+    "released",
+    "deployed_or_released",
+    "environment",
+)
+"""The fields of a selector that select by themselves."""
+
 EXACTLY_ONE = "exactly one of {names} must be set"
 
 
@@ -86,10 +99,8 @@ class Selector(Strict):
     model_config = ConfigDict(
         json_schema_extra=_rules(
             (
-                "has(self.mainBranch) || has(self.branch) || has(self.matchingBranch) || has(self.tag) || "
-                "has(self.latest) || has(self.deployed) || has(self.released) || has(self.deployedOrReleased) || "
-                "has(self.environment)",
-                "a selector needs more than a consumer: name a branch, a tag, latest, deployed, released or an environment",
+                " || ".join(f"has(self.{to_camel(field)})" for field in SELECTS),
+                "a selector needs more than a consumer: name a branch, a tag, latest, deployed or an environment",
             )
         )
     )

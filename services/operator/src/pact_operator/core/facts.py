@@ -1,0 +1,209 @@
+"""What a decision may know: frozen snapshots, gathered by the engine, never fetched by the core.
+
+All times are seconds since the epoch (`float`); the core never reads a clock, `now` is a fact like any other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """Names one object of ours; the unit of work of the engine."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class Trouble(StrEnum):
+    """Why a question to the broker has no answer."""
+
+    UNAVAILABLE = "BrokerUnavailable"
+    UNAUTHORIZED = "BrokerUnauthorized"
+    NOT_A_BROKER = "NotABroker"
+    NO_CREDENTIALS = "CredentialsNotFound"
+    REFUSED = "Refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A question that has no answer, and one sentence why."""
+
+    trouble: Trouble
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A pact in scope of a provider's selectors, from `POST /pacts/provider/{p}/for-verification`."""
+
+    consumer: str
+    content_sha: str
+    url: str
+    pending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The last verification result that the broker holds for a content and a provider version."""
+
+    consumer: str
+    content_sha: str
+    success: bool
+    url: str = ""
+    mismatch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What the broker says of one provider version: what is in scope, and what has a result."""
+
+    version: str
+    contracts: tuple[Contract, ...]
+    results: Mapping[tuple[str, str], Result]
+    """(consumer, content SHA) -> last result."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """A Job of ours, as the API server holds it."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    complete: bool = False
+    failed: bool = False
+    failed_reason: str = ""
+    failed_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A container that has ended."""
+
+    container: str
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    finished_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A container that cannot start yet, in the kubelet's words."""
+
+    container: str
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """The newest Pod of a Job."""
+
+    name: str
+    phase: str
+    created_at: float = 0.0
+    unschedulable: str = ""
+    waiting: tuple[Waiting, ...] = ()
+    running: tuple[str, ...] = ()
+    ended: tuple[Ended, ...] = ()
+
+    def end_of(self, container: str) -> Ended | None:
+        """The end of a container, or None while it has not ended."""
+        return next((end for end in self.ended if end.container == container), None)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadFacts:
+    """A Deployment that a version is read from."""
+
+    name: str
+    containers: Mapping[str, str]
+    """Container name -> image, in the order of the Pod template."""
+    labels: Mapping[str, str]
+    """Labels of the Pod template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the operator was started with."""
+
+    verifier_image: str
+    publisher_image: str
+    image_pull_policy: str = "IfNotPresent"
+    hook_url: str = ""
+    """Base URL of the hook receiver as the broker reaches it; empty: no webhooks."""
+    hook_token_digest: str = ""
+    """First 12 hex digits of the SHA-256 of the hook token: tells a rotation without telling the token."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFacts:
+    """Everything that `plan_broker` may know."""
+
+    broker: PactBroker
+    check: Failure | None
+    """None: the broker answered and took the read credentials."""
+    settings: Settings
+    now: float
+    webhook: Mapping[str, Any] | None = None
+    """The webhook as the broker holds it; None: there is none, or it was not asked for."""
+    environments: frozenset[str] = frozenset()
+    """Names of the environments that the broker holds; empty when none was asked for."""
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+    """Name of an action class of the same look -> why it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerFacts:
+    """Everything that `plan_consumer` may know."""
+
+    consumer: PactConsumer
+    broker: PactBroker | None
+    workload: WorkloadFacts | None
+    jobs: Mapping[str, JobFacts]
+    """Name -> Job, for the Jobs of this object."""
+    pods: Mapping[str, PodFacts]
+    """Job name -> its newest Pod."""
+    settings: Settings
+    now: float
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """Everything that `plan_provider` may know."""
+
+    provider: PactProvider
+    broker: PactBroker | None
+    workload: WorkloadFacts | None
+    versions: tuple[VersionFacts, ...] | Failure | None
+    """What the broker says of each version that matters; None: it was not asked, since no version is known."""
+    verifications: tuple[PactVerification, ...]
+    """The runs of this object, in any order."""
+    now: float
+    failed: Mapping[str, Failure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationFacts:
+    """Everything that `plan_verification` may know."""
+
+    verification: PactVerification
+    broker: PactBroker | None
+    job: JobFacts | None
+    pod: PodFacts | None
+    settings: Settings
+    now: float
+    results: Mapping[tuple[str, str], Result] | Failure | None = None
+    """What the broker holds for the version; None: it was not asked, since the verifier has not ended."""
+    failed: Mapping[str, Failure] = field(default_factory=dict)

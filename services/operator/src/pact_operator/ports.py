@@ -1,0 +1,111 @@
+"""What the engine needs of the outside, as protocols; the adapters implement them, the simulation too.
+
+Every method is asynchronous and may raise `ClusterError` (Kubernetes) or `BrokerFailureError` (Pact Broker) and nothing else
+that the engine has to know.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pact_operator.api.v1alpha1 import PactBroker, Selector
+from pact_operator.core.facts import Contract, Failure, Key, Result
+
+
+class ClusterError(Exception):
+    """The API server refused or did not answer.
+
+    Attributes:
+        status: HTTP status, 0 when there was no answer.
+        reason: Kubernetes' machine-readable reason, such as `Forbidden` or `AlreadyExists`.
+        retryable: whether the same call may succeed later without anybody's doing.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later without anybody's doing."""
+        return self.status in (0, 409, 429) or self.status >= 500
+
+
+class BrokerFailureError(Exception):
+    """The broker did not give an answer; `failure` says why, ready for a condition."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Cluster(Protocol):
+    """The API server, as far as the engine writes to it or must read past the indexes."""
+
+    async def create(self, manifest: Mapping[str, Any]) -> None:
+        """Creates a namespaced object.
+
+        `AlreadyExists` is success if the existing object's controller owner reference has the same UID as the
+        manifest's; otherwise `ClusterError` with status 409 and reason `AlreadyExists`.
+        """
+
+    async def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        """Deletes an object with what it owns (propagation `Background`); absent is success."""
+
+    async def patch_status(self, key: Key, status: Mapping[str, Any], resource_version: str) -> None:
+        """Replaces the status of an object of ours; `ClusterError` 409 if it changed meanwhile, gone is success."""
+
+    async def set_finalizers(self, key: Key, finalizers: Sequence[str], resource_version: str) -> None:
+        """Replaces the finalizers of an object of ours; `ClusterError` 409 if it changed meanwhile."""
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Reads a Secret: key -> decoded value; None if there is none."""
+
+    async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
+        """Records an Event on an object of ours. Best effort: never raises."""
+
+
+class Brokers(Protocol):
+    """Pact Brokers, addressed by the PactBroker object that describes them. Each method may raise `BrokerFailureError`."""
+
+    async def check(self, broker: PactBroker) -> None:
+        """Asks the broker's index with the read credentials."""
+
+    async def contracts(
+        self,
+        broker: PactBroker,
+        provider: str,
+        selectors: Sequence[Selector],
+        *,
+        branch: str | None,
+        enable_pending: bool,
+        wip_since: str | None,
+    ) -> tuple[Contract, ...]:
+        """Contracts in scope (`POST /pacts/provider/{p}/for-verification`); none for an unknown provider."""
+
+    async def results(self, broker: PactBroker, provider: str, version: str) -> Mapping[tuple[str, str], Result]:
+        """Last result per (consumer, content SHA) of a provider version (`GET /matrix`), failed ones with mismatch."""
+
+    async def environments(self, broker: PactBroker) -> frozenset[str]:
+        """Names of the broker's environments."""
+
+    async def ensure_environment(
+        self, broker: PactBroker, name: str, display_name: str | None, production: bool
+    ) -> None:
+        """Makes an environment unless it exists (write credentials)."""
+
+    async def webhook(self, broker: PactBroker, uuid: str) -> Mapping[str, Any] | None:
+        """Reads a webhook, None if there is none."""
+
+    async def put_webhook(self, broker: PactBroker, uuid: str, definition: Mapping[str, Any]) -> None:
+        """Puts a webhook under a fixed id, the hook token added (write credentials)."""
+
+    async def delete_webhook(self, broker: PactBroker, uuid: str) -> None:
+        """Deletes a webhook; absent is success (write credentials)."""
+
+
+class Clock(Protocol):
+    """Time, so that tests and simulations own it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
