@@ -1,7 +1,7 @@
 """What the engine needs of the outside, as protocols; the adapters implement them, the simulation too.
 
-Every method is asynchronous and may raise `ClusterError` (Kubernetes) or `BrokerFailureError` (Pact Broker) and nothing else
-that the engine has to know.
+Every method is asynchronous and may raise `ClusterError` (Kubernetes) or `BrokerFailureError` (Pact Broker)
+and nothing else that the engine has to know.
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ class Cluster(Protocol):
 
 
 class Brokers(Protocol):
-    """Pact Brokers, addressed by the PactBroker object that describes them. Each method may raise `BrokerFailureError`."""
+    """Pact Brokers, addressed by the PactBroker that describes them. Each method may raise `BrokerFailureError`."""
 
     async def check(self, broker: PactBroker) -> None:
         """Asks the broker's index with the read credentials."""
