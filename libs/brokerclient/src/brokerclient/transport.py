@@ -12,6 +12,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import NewConnectionError
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
 from urllib3.util.retry import Retry
 
@@ -47,7 +48,8 @@ class _QuickRetry(Retry):
     def increment(  # type: ignore[no-untyped-def]  # the parameters are urllib3's own and passed through
         self, method=None, url=None, response=None, error=None, _pool=None, _stacktrace=None
     ):
-        if isinstance(error, Urllib3Timeout):
+        # urllib3 2 counts a refused connection among the timeouts, for old times' sake.
+        if isinstance(error, Urllib3Timeout) and not isinstance(error, NewConnectionError):
             raise error
         return super().increment(method, url, response, error, _pool, _stacktrace)
 
@@ -72,7 +74,15 @@ class Transport:
         self._session.auth = self._authorize
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         retry = _QuickRetry(
-            total=2, connect=2, read=1, status=0, redirect=0, other=0, backoff_factor=0.1, allowed_methods={"GET"}
+            total=2,
+            connect=2,
+            read=1,
+            status=0,
+            redirect=0,
+            other=0,
+            backoff_factor=0.1,
+            allowed_methods={"GET"},
+            respect_retry_after_header=False,  # how long to wait is the caller's decision: BrokerUnavailable says it
         )
         adapter = HTTPAdapter(max_retries=retry, pool_maxsize=16)
         self._session.mount("http://", adapter)
