@@ -176,6 +176,8 @@ class ConsumerFacts:
     """Job name -> its newest Pod."""
     settings: Settings
     now: float
+    providers: tuple[tuple[str, Key], ...] = ()
+    """(pacticipant, key) of the PactProviders with the same broker: they are looked at once a pact is published."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 

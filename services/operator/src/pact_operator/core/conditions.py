@@ -1,0 +1,102 @@
+"""Conditions as Kubernetes' API conventions want them: keyed by type, with transition times that mean something."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pact_operator.api.reasons import Reason
+from pact_operator.api.v1alpha1 import Condition
+from pact_operator.core.actions import Event
+from pact_operator.core.times import rfc3339
+
+MAX_MESSAGE: Final = 1024
+
+QUIET: Final = frozenset(
+    {
+        Reason.PENDING,
+        Reason.RUNNING,
+        Reason.CONFIRMING,
+        Reason.REGISTERING,
+        Reason.TESTS_RUNNING,
+        Reason.VERIFICATION_PENDING,
+        Reason.IN_SYNC,
+        Reason.DISABLED,
+    }
+)
+"""Reasons that come and go with every healthy run: they are no Events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cond:
+    """A condition as a decision states it; times and generation are added when it is merged."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: Reason
+    message: str
+
+
+def clean(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Makes any text fit for a condition: one line, no control characters, bounded.
+
+    Args:
+        text: possibly hostile text, such as a termination message or a broker's answer.
+        limit: the most characters to keep.
+
+    Returns:
+        The text, its end replaced by an ellipsis where it was too long.
+    """
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def merge(observed: Sequence[Condition], stated: Iterable[Cond], now: float, generation: int) -> list[dict[str, Any]]:
+    """Merges what is stated now into what was observed.
+
+    Args:
+        observed: the conditions of the object as it is.
+        stated: the conditions that hold now; types that are not stated are dropped.
+        now: seconds since the epoch.
+        generation: `metadata.generation` of the object.
+
+    Returns:
+        The new list, in the order stated. `lastTransitionTime` moves only when the status changes.
+    """
+    before = {condition.type: condition for condition in observed}
+    merged = []
+    for cond in stated:
+        old = before.get(cond.type)
+        kept = old is not None and old.status == cond.status and old.last_transition_time
+        merged.append(
+            {
+                "type": cond.type,
+                "status": cond.status,
+                "reason": str(cond.reason),
+                "message": clean(cond.message),
+                "observedGeneration": generation,
+                "lastTransitionTime": old.last_transition_time if old and kept else rfc3339(now),
+            }
+        )
+    return merged
+
+
+def events(observed: Sequence[Condition], stated: Iterable[Cond]) -> tuple[Event, ...]:
+    """The Events that a change of conditions deserves: one per condition whose status or reason changed.
+
+    Args:
+        observed: the conditions of the object as it is.
+        stated: the conditions that hold now.
+
+    Returns:
+        `Warning` for what somebody must act on, `Normal` for the rest; nothing for `QUIET` reasons.
+    """
+    before = {condition.type: (condition.status, condition.reason) for condition in observed}
+    return tuple(
+        Event(type="Normal" if _good(cond) else "Warning", reason=str(cond.reason), message=clean(cond.message))
+        for cond in stated
+        if cond.reason not in QUIET and before.get(cond.type) != (cond.status, str(cond.reason))
+    )
+
+
+def _good(cond: Cond) -> bool:
+    return cond.status == "True" or cond.reason in (Reason.NOTHING_TO_VERIFY, Reason.SUSPENDED)

@@ -1,0 +1,626 @@
+"""The loop: published -> owed -> run -> confirmed -> verdict.
+
+This page reads as the specification of the operator. Two functions hold it:
+
+`plan_provider` decides what is **owed** - contracts in scope, times the provider versions that matter, minus what has
+a result - and asks for one PactVerification for all that waits at the same moment.
+
+`plan_verification` **runs** one: a Job. When its verifier has ended, nothing counts until the results have been read
+back from the broker (**confirmed**); then the **verdict** is taken, once, with a reason that says who must act.
+
+Both are total and idempotent: applied to the state that they made, they plan nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pact_operator.api import names
+from pact_operator.api.reasons import Reason
+from pact_operator.api.v1alpha1 import (
+    Condition,
+    ContractStatus,
+    PactBroker,
+    PactResult,
+    PactVerification,
+)
+from pact_operator.core.actions import (
+    Action,
+    CreateJob,
+    CreateVerification,
+    DeleteVerification,
+    Plan,
+)
+from pact_operator.core.conditions import Cond, clean, events, merge
+from pact_operator.core.facts import (
+    Contract,
+    Failure,
+    ProviderFacts,
+    Result,
+    Trouble,
+    VerificationFacts,
+    VersionFacts,
+)
+from pact_operator.core.jobspec import owner_reference, verifier_job
+from pact_operator.core.naming import child_name, digest, label_value
+from pact_operator.core.outcome import Stuck, finished, known, stuck, tail, verifier_message
+from pact_operator.core.plan_broker import plan_broker
+from pact_operator.core.plan_consumer import plan_consumer
+from pact_operator.core.times import backoff, parse, rfc3339
+from pact_operator.core.versions import Unresolved, resolve
+
+__all__ = ["plan_broker", "plan_consumer", "plan_invalid", "plan_provider", "plan_verification"]
+
+CONFIRM_SECONDS: Final = 30.0
+"""How long the broker may take to show a result that the verifier says it has published."""
+MAX_PACTS_PER_RUN: Final = 100
+MAX_CONTRACTS: Final = 500
+KEEP_PASSED: Final = 3
+KEEP_OTHERS: Final = 5
+
+
+def broker_trouble(broker: PactBroker | None, name: str) -> tuple[Reason, str] | None:
+    """Why a broker cannot be asked at all, if so."""
+    if broker is None:
+        return Reason.BROKER_NOT_FOUND, f"There is no PactBroker {name!r} in this namespace; create it."
+    if broker.spec.suspend:
+        return Reason.SUSPENDED, f"PactBroker {name!r} is suspended; set its spec.suspend to false to go on."
+    return None
+
+
+# --- owed ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contract of one provider version, and where it stands."""
+
+    contract: Contract
+    version: str
+    state: Literal["Owed", "Running", "Verified", "Failed", "PendingFailed", "Blocked"]
+    reason: Reason
+    message: str = ""
+    run: PactVerification | None = None
+    result_url: str = ""
+    due_at: float | None = None
+    """When it may be run again; None: no time will bring that about."""
+
+
+def plan_provider(facts: ProviderFacts) -> Plan:
+    """Decides what is owed for one PactProvider, and how its promise stands.
+
+    Args:
+        facts: see `ProviderFacts`.
+
+    Returns:
+        The runs to create and to remove, and the status.
+    """
+    provider = facts.provider
+    if provider.metadata.deletion_timestamp:
+        return Plan()
+    version = resolve(provider.spec.version, facts.workload)
+    shown = version if isinstance(version, str) else None
+    if provider.spec.suspend:
+        return _held(facts, shown, Reason.SUSPENDED, "Suspended: set spec.suspend to false to go on.")
+    if trouble := broker_trouble(facts.broker, provider.spec.broker_ref.name):
+        return _held(facts, shown, *trouble)
+    if isinstance(version, Unresolved):
+        return _held(facts, None, version.reason, version.message)
+    if isinstance(facts.versions, Failure) or facts.versions is None:
+        failure = facts.versions or Failure(Trouble.UNAVAILABLE, "The broker has not been asked yet.")
+        return _held(facts, shown, known(failure.trouble, Reason.BROKER_UNAVAILABLE), failure.message)
+
+    rows = [row for vf in facts.versions for row in _rows(vf, facts.verifications)]
+    matter = {vf.version for vf in facts.versions}
+    active = [run for run in facts.verifications if not finished(run)]
+    superseded = [run for run in active if run.spec.provider_version not in matter]
+    free = provider.spec.run.max_concurrent - (len(active) - len(superseded))
+
+    actions: list[Action] = [DeleteVerification(run.metadata.name) for run in superseded]
+    for vf in facts.versions:
+        waiting = [row for row in rows if row.version == vf.version and _waits(row, facts.now)]
+        if waiting and free > 0:
+            actions.append(CreateVerification(_run_of(facts, vf.version, waiting)))
+            free -= 1
+    actions += [DeleteVerification(run.metadata.name) for run in _outlived(facts.verifications, rows)]
+
+    dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
+    stated = (_ready(facts, version, rows), Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."))
+    return Plan(
+        actions=tuple(actions),
+        status=_provider_status(facts, version, rows, stated),
+        events=events(provider.status.conditions, stated),
+        requeue_after=min(dues, default=None),
+    )
+
+
+def _rows(vf: VersionFacts, runs: Iterable[PactVerification]) -> list[Row]:
+    newest: dict[tuple[str, str], PactVerification] = {}
+    for run in sorted(runs, key=lambda run: (run.spec.attempt, parse(run.metadata.creation_timestamp))):
+        if run.spec.provider_version == vf.version:
+            for pact in run.spec.pacts or ():
+                newest[pact.consumer, pact.content_sha] = run
+    return [
+        _row(
+            contract,
+            vf.version,
+            vf.results.get((contract.consumer, contract.content_sha)),
+            newest.get((contract.consumer, contract.content_sha)),
+        )
+        for contract in vf.contracts
+    ]
+
+
+def _row(contract: Contract, version: str, result: Result | None, run: PactVerification | None) -> Row:
+    if result and result.success:
+        return Row(contract, version, "Verified", Reason.PASSED, run=run, result_url=result.url)
+    if result:
+        state: Literal["PendingFailed", "Failed"] = "PendingFailed" if contract.pending else "Failed"
+        message = result.mismatch or (_mismatch(contract, run) if run else "")
+        return Row(contract, version, state, Reason.CONTRACT_BROKEN, message, run, result.url)
+    if run is None:
+        return Row(contract, version, "Owed", Reason.VERIFICATION_PENDING, "No verification has started yet.")
+    verdict = _condition(run.status.conditions, "Succeeded")
+    reason = known(verdict.reason, Reason.PENDING) if verdict else Reason.PENDING
+    message = verdict.message if verdict else "The run has not been looked at yet."
+    if not finished(run):
+        going = reason in (Reason.PENDING, Reason.RUNNING, Reason.CONFIRMING, Reason.RETRYING)
+        return Row(contract, version, "Running" if going else "Blocked", reason, message, run)
+    if reason in (Reason.PASSED, Reason.CONTRACT_BROKEN):
+        # The run was confirmed once, so the broker has lost the result since: it is owed again.
+        reason, message = Reason.RESULT_MISSING, "The broker no longer holds the result that was read back from it."
+    due = parse(run.status.completion_time) + backoff(run.spec.attempt)
+    return Row(contract, version, "Blocked", reason, message, run, due_at=due)
+
+
+def _mismatch(contract: Contract, run: PactVerification) -> str:
+    return next(
+        (
+            pact.mismatch
+            for pact in run.status.pacts
+            if (pact.consumer, pact.content_sha) == (contract.consumer, contract.content_sha)
+        ),
+        "",
+    )
+
+
+def _waits(row: Row, now: float) -> bool:
+    return row.state == "Owed" or (row.due_at is not None and row.due_at <= now)
+
+
+def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[str, Any]:
+    """One PactVerification for all that waits at the same moment; the same work always gets the same name."""
+    meta, spec = facts.provider.metadata, facts.provider.spec
+    rows = sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha))[:MAX_PACTS_PER_RUN]
+    attempt = max(row.run.spec.attempt + 1 if row.run else 0 for row in rows)
+    work = [(row.contract.consumer, row.contract.content_sha) for row in rows]
+    run_spec = {
+        "brokerRef": {"name": spec.broker_ref.name},
+        "pacticipant": spec.pacticipant,
+        "providerVersion": version,
+        "target": spec.target.model_dump(by_alias=True, exclude_none=True),
+        "pacts": [
+            {
+                "consumer": row.contract.consumer,
+                "contentSha": row.contract.content_sha,
+                "url": row.contract.url,
+                "pending": row.contract.pending,
+            }
+            for row in rows
+        ],
+        "publishResults": True,
+        "attempt": attempt,
+        "run": spec.run.model_dump(by_alias=True, exclude_none=True),
+    }
+    if spec.branch:
+        run_spec["providerBranch"] = spec.branch
+    if spec.provider_states:
+        run_spec["providerStates"] = spec.provider_states.model_dump(by_alias=True)
+    if spec.message_path:
+        run_spec["messagePath"] = spec.message_path
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.VERIFICATION,
+        "metadata": {
+            "name": child_name(meta.name, digest(meta.uid, version, work, attempt)),
+            "namespace": meta.namespace,
+            "labels": {
+                names.LABEL_MANAGED_BY: names.MANAGED_BY,
+                names.LABEL_PROVIDER: label_value(meta.name),
+            },
+            "ownerReferences": [owner_reference(names.PROVIDER, meta)],
+        },
+        "spec": run_spec,
+    }
+
+
+def _outlived(runs: Iterable[PactVerification], rows: list[Row]) -> list[PactVerification]:
+    """Finished runs that nobody will miss: beyond the newest few, and no current contract's last run."""
+    needed = {row.run.metadata.name for row in rows if row.run}
+    over: list[PactVerification] = []
+    ended = sorted(
+        (run for run in runs if finished(run)), key=lambda run: parse(run.status.completion_time), reverse=True
+    )
+    for passed, keep in ((True, KEEP_PASSED), (False, KEEP_OTHERS)):
+        alike = [run for run in ended if _is_true(run.status.conditions, "Succeeded") == passed]
+        over += [run for run in alike[keep:] if run.metadata.name not in needed]
+    return over
+
+
+def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
+    if "CreateVerification" in facts.failed:
+        failure = facts.failed["CreateVerification"]
+        return Cond("Ready", "False", Reason.JOB_REJECTED, f"No run can be created: {failure.message}")
+    if not rows:
+        return Cond(
+            "Ready",
+            "Unknown",
+            Reason.NOTHING_TO_VERIFY,
+            f"No pact for {facts.provider.spec.pacticipant!r} is in scope of the selectors: nothing was checked.",
+        )
+    failed = [row for row in rows if row.state == "Failed"]
+    blocked = [row for row in rows if row.state == "Blocked"]
+    going = [row for row in rows if row.state in ("Owed", "Running")]
+    if failed:
+        first = failed[0]
+        more = f" ({len(failed) - 1} more)" if len(failed) > 1 else ""
+        told = first.message or "see the result in the broker"
+        return Cond(
+            "Ready",
+            "False",
+            Reason.CONTRACT_BROKEN,
+            f"{first.contract.consumer} with version {first.version}: {told}{more}",
+        )
+    if blocked:
+        first = blocked[0]
+        return Cond(
+            "Ready", "False", first.reason, f"{first.contract.consumer} with version {first.version}: {first.message}"
+        )
+    if going:
+        return Cond(
+            "Ready",
+            "Unknown",
+            Reason.VERIFICATION_PENDING,
+            f"{len(going)} of {len(rows)} contracts have no result yet.",
+        )
+    pending = sum(row.state == "PendingFailed" for row in rows)
+    note = f"; {pending} more fail and are pending" if pending else ""
+    return Cond(
+        "Ready",
+        "True",
+        Reason.ALL_VERIFIED,
+        f"{len(rows) - pending} of {len(rows)} contracts hold for {version}{note}.",
+    )
+
+
+def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: str) -> Plan:
+    """Nothing can be decided: the last known contracts stay, and the conditions say why."""
+    provider = facts.provider
+    waits = reason in (Reason.BROKER_UNAVAILABLE, Reason.SUSPENDED)
+    stated = (
+        Cond("Ready", "Unknown" if waits else "False", reason, message),
+        Cond("Synced", "False", reason, message),
+    )
+    status = provider.status
+    return Plan(
+        status={
+            **status.model_dump(by_alias=True, exclude_none=True),
+            **({"version": version} if version else {}),
+            "observedGeneration": provider.metadata.generation,
+            "conditions": merge(status.conditions, stated, facts.now, provider.metadata.generation),
+        },
+        events=events(status.conditions, stated),
+    )
+
+
+def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Iterable[Cond]) -> Mapping[str, Any]:
+    meta = facts.provider.metadata
+    order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
+    shown = sorted(
+        rows, key=lambda row: (order[row.state], row.contract.consumer, row.version, row.contract.content_sha)
+    )
+    return {
+        "observedGeneration": meta.generation,
+        "version": version,
+        "verified": sum(row.state == "Verified" for row in rows),
+        "owed": sum(row.state in ("Owed", "Running", "Blocked") for row in rows),
+        "failed": sum(row.state == "Failed" for row in rows),
+        "contracts": [
+            ContractStatus(
+                consumer=row.contract.consumer,
+                provider_version=row.version,
+                content_sha=row.contract.content_sha,
+                state=row.state,
+                reason=str(row.reason),
+                message=clean(row.message),
+                verification=row.run.metadata.name if row.run else None,
+                result_url=row.result_url or None,
+            ).model_dump(by_alias=True, exclude_none=True)
+            for row in shown[:MAX_CONTRACTS]
+        ],
+        "conditions": merge(facts.provider.status.conditions, stated, facts.now, meta.generation),
+    }
+
+
+# --- run, confirmed, verdict -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run stands: its conditions, what is known of each pact, and whether it is over."""
+
+    succeeded: Cond
+    published: Cond | None = None
+    pacts: tuple[PactResult, ...] = ()
+    over: bool = False
+    again_in: float | None = None
+
+
+def plan_verification(facts: VerificationFacts) -> Plan:
+    """Decides what one run needs next: its Job, more patience, the broker's confirmation, or its verdict.
+
+    Args:
+        facts: see `VerificationFacts`.
+
+    Returns:
+        The Job to create, if any, and the status.
+    """
+    run = facts.verification
+    if finished(run) or run.metadata.deletion_timestamp:
+        return Plan()
+    if trouble := broker_trouble(facts.broker, run.spec.broker_ref.name):
+        return _verdict_plan(facts, Verdict(_unknown(*trouble)))
+    assert facts.broker is not None, "broker_trouble tells of a missing broker"  # noqa: S101
+    name = (
+        run.metadata.name if len(run.metadata.name) <= 52 else child_name(run.metadata.name, digest(run.metadata.uid))
+    )
+    if facts.job is None:
+        if run.status.job_name and (told := _by_broker(facts)):
+            return _verdict_plan(facts, told)
+        if run.status.job_name and isinstance(facts.results, Failure):
+            # The Job went before its end was seen: whether it has to run again, only the broker can tell.
+            why = f"The Job is gone, and the broker cannot be asked for its results: {facts.results.message}"
+            return _verdict_plan(facts, Verdict(_unknown(Reason.CONFIRMING, why), again_in=5.0))
+        job = verifier_job(run, facts.broker, facts.settings, name)
+        return _verdict_plan(facts, _asked_for(facts), (CreateJob(job),), job_name=name)
+    return _verdict_plan(facts, _verdict(facts), job_name=facts.job.name)
+
+
+def _asked_for(facts: VerificationFacts) -> Verdict:
+    if failure := facts.failed.get("CreateJob"):
+        return Verdict(_unknown(Reason.JOB_REJECTED, f"The Job cannot be created: {failure.message}"))
+    return Verdict(_unknown(Reason.PENDING, "The Job has been asked for."))
+
+
+def _verdict(facts: VerificationFacts) -> Verdict:
+    job, pod = facts.job, facts.pod
+    assert job is not None, "without a Job there is no verdict to take"  # noqa: S101
+    end = pod.end_of(names.CONTAINER_VERIFIER) if pod else None
+    if end is None:
+        return _unended(facts)
+    message = verifier_message(end)
+    pacts = tuple(message.pacts) if message else ()
+    text = message.message if message else ""
+    if end.exit_code in (names.EXIT_PASSED, names.EXIT_BROKEN):
+        if facts.verification.spec.publish_results:
+            return _confirmed(facts, pacts, text, end.finished_at)
+        if message is None:
+            return Verdict(
+                _false(Reason.JOB_FAILED, f"The verifier's termination message cannot be read: {tail(end.message)}"),
+                over=True,
+            )
+        if end.exit_code == names.EXIT_PASSED:
+            return Verdict(
+                Cond("Succeeded", "True", Reason.PASSED, text or "Every interaction held."), None, pacts, over=True
+            )
+        return Verdict(_false(Reason.CONTRACT_BROKEN, _broken_text(pacts, text)), None, pacts, over=True)
+    if end.exit_code == names.EXIT_NOTHING:
+        return Verdict(
+            _unknown(Reason.NOTHING_TO_VERIFY, text or "No pact is in scope: nothing was checked."),
+            None,
+            pacts,
+            over=True,
+        )
+    reason = known(message.reason, Reason.JOB_FAILED) if message else Reason.JOB_FAILED
+    if end.reason == "OOMKilled":
+        reason, text = Reason.OUT_OF_MEMORY, "The verifier was killed: it needs more memory than its limit."
+    text = text or f"The verifier ended with exit code {end.exit_code}: {tail(end.message) or 'see its log'}"
+    if job.failed:
+        return Verdict(_false(reason, text), None, pacts, over=True)
+    return Verdict(_unknown(Reason.RETRYING, f"{reason}: {text} The Job tries again."), None, pacts)
+
+
+def _unended(facts: VerificationFacts) -> Verdict:
+    job, pod = facts.job, facts.pod
+    assert job is not None, "without a Job there is no verdict to take"  # noqa: S101
+    if pod is None and (job.complete or job.failed) and (told := _by_broker(facts)):
+        return told
+    trouble = stuck(pod) or (_seen_before(facts) if pod is None else None)
+    if job.failed:
+        if trouble:
+            return Verdict(_false(trouble.reason, trouble.message), over=True)
+        if job.failed_reason == "DeadlineExceeded":
+            seconds = facts.verification.spec.run.active_deadline_seconds
+            return Verdict(
+                _false(Reason.DEADLINE_EXCEEDED, f"The run did not end within {seconds} seconds."), over=True
+            )
+        return Verdict(_false(Reason.JOB_FAILED, job.failed_message or "The Job failed; see its events."), over=True)
+    if job.complete:
+        return Verdict(
+            _false(Reason.RESULT_MISSING, "The Job is gone through, but no result of it is known."), over=True
+        )
+    if trouble and pod:
+        return Verdict(_unknown(trouble.reason, trouble.message))
+    if pod and names.CONTAINER_VERIFIER in pod.running:
+        return Verdict(_unknown(Reason.RUNNING, "The verifier is at work."))
+    return Verdict(_unknown(Reason.PENDING, "The Job's Pod has not started yet."))
+
+
+def _seen_before(facts: VerificationFacts) -> Stuck | None:
+    """What kept the Pod from getting on, as it was last seen: the Job controller removes the Pod at the deadline."""
+    seen = _condition(facts.verification.status.conditions, "Succeeded")
+    lasting = (Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CANNOT_START, Reason.PROVIDER_NOT_READY, Reason.UNSCHEDULABLE)
+    return Stuck(Reason(seen.reason), seen.message) if seen and seen.reason in lasting else None
+
+
+def _confirmed(facts: VerificationFacts, pacts: tuple[PactResult, ...], text: str, ended_at: float) -> Verdict:
+    """The verifier says that it is done: only what the broker holds counts."""
+    wanted = _wanted(facts.verification, pacts)
+    waited = facts.now - ended_at
+    if not isinstance(facts.results, Mapping):
+        why = facts.results.message if facts.results else "the broker has not been asked yet"
+        return Verdict(
+            _unknown(Reason.CONFIRMING, f"The results cannot be read back yet: {why}"),
+            Cond("ResultPublished", "Unknown", Reason.CONFIRMING, why),
+            pacts,
+            again_in=5.0,
+        )
+    missing = [consumer for consumer, sha in wanted if (consumer, sha) not in facts.results]
+    if missing or not wanted:
+        why = f"The broker holds no result of this run for {', '.join(sorted(set(missing))[:3]) or 'any pact'}."
+        if waited < CONFIRM_SECONDS:
+            return Verdict(
+                _unknown(Reason.CONFIRMING, why),
+                Cond("ResultPublished", "Unknown", Reason.CONFIRMING, why),
+                pacts,
+                again_in=2.0,
+            )
+        return Verdict(
+            _false(Reason.RESULT_MISSING, why),
+            Cond("ResultPublished", "False", Reason.RESULT_MISSING, why),
+            pacts,
+            over=True,
+        )
+    return _told(facts, pacts, text)
+
+
+def _by_broker(facts: VerificationFacts) -> Verdict | None:
+    """The run's end was not seen; where the broker holds every result all the same, they are the verdict."""
+    wanted = _wanted(facts.verification, ())
+    if not wanted or not isinstance(facts.results, Mapping) or any(key not in facts.results for key in wanted):
+        return None
+    return _told(facts, (), "")
+
+
+def _told(facts: VerificationFacts, pacts: tuple[PactResult, ...], text: str) -> Verdict:
+    results = facts.results
+    assert isinstance(results, Mapping), "only called with the broker's answer"  # noqa: S101
+    pending = {(p.consumer, p.content_sha) for p in facts.verification.spec.pacts or () if p.pending}
+    wanted = _wanted(facts.verification, pacts)
+    said = {(p.consumer, p.content_sha): p for p in pacts}
+    shown = tuple(_shown(results[key], said.get(key), key in pending) for key in wanted)
+    broken = [pact for pact in shown if pact.outcome == "Failed"]
+    published = Cond(
+        "ResultPublished", "True", Reason.RESULTS_READ_BACK, f"The broker holds all {len(shown)} results of this run."
+    )
+    if broken:
+        return Verdict(_false(Reason.CONTRACT_BROKEN, _broken_text(broken, text)), published, shown, over=True)
+    held = sum(pact.outcome == "Passed" for pact in shown)
+    note = "" if held == len(shown) else f"; {len(shown) - held} failed and are pending"
+    return Verdict(
+        Cond("Succeeded", "True", Reason.PASSED, f"{held} of {len(shown)} contracts hold{note}."),
+        published,
+        shown,
+        over=True,
+    )
+
+
+def _shown(result: Result, said: PactResult | None, pending: bool) -> PactResult:
+    outcome: Literal["Passed", "Failed", "PendingFailed"] = (
+        "Passed" if result.success else "PendingFailed" if pending else "Failed"
+    )
+    agrees = said is not None and (said.outcome == "Passed") == result.success
+    return PactResult(
+        consumer=result.consumer,
+        content_sha=result.content_sha,
+        outcome=outcome,
+        interactions=said.interactions if said else 0,
+        failed=said.failed if said and agrees else 0,
+        mismatch="" if result.success else clean((said.mismatch if said and agrees else "") or result.mismatch),
+    )
+
+
+def _wanted(run: PactVerification, pacts: Iterable[PactResult]) -> list[tuple[str, str]]:
+    if run.spec.pacts:
+        return [(pact.consumer, pact.content_sha) for pact in run.spec.pacts]
+    return [(pact.consumer, pact.content_sha) for pact in pacts]
+
+
+def _broken_text(pacts: Iterable[PactResult], text: str) -> str:
+    first = next((pact for pact in pacts if pact.outcome == "Failed"), None)
+    if first and first.mismatch:
+        return f"{first.consumer}: {first.mismatch}"
+    return text or "A contract is broken; see the result in the broker."
+
+
+def _verdict_plan(
+    facts: VerificationFacts, verdict: Verdict, actions: tuple[Action, ...] = (), job_name: str | None = None
+) -> Plan:
+    run = facts.verification
+    stated = [verdict.succeeded]
+    if verdict.published:
+        stated.append(verdict.published)
+    status: dict[str, Any] = {
+        "observedGeneration": run.metadata.generation,
+        "conditions": merge(run.status.conditions, stated, facts.now, run.metadata.generation),
+        "pacts": [pact.model_dump(by_alias=True, exclude_none=True) for pact in verdict.pacts],
+    }
+    # A Job that could not be created has not started: a later look must not take it for one that vanished.
+    created = "CreateJob" not in facts.failed
+    if created and (name := run.status.job_name or job_name):
+        status["jobName"] = name
+        status["startTime"] = run.status.start_time or rfc3339(facts.now)
+    if verdict.over:
+        status["completionTime"] = rfc3339(facts.now)
+    return Plan(
+        actions=actions,
+        status=status,
+        events=events(run.status.conditions, stated),
+        requeue_after=verdict.again_in,
+    )
+
+
+# --- shared ----------------------------------------------------------------------------------------------------------
+
+
+def plan_invalid(body: Mapping[str, Any], message: str, now: float) -> Plan:
+    """Plans for an object whose spec cannot be read: one condition that says which field.
+
+    Args:
+        body: the object as the API server holds it.
+        message: what is wrong with it.
+        now: seconds since the epoch.
+
+    Returns:
+        A status with the one condition; nothing else is done, and what was known before stays.
+    """
+    meta, status = body.get("metadata") or {}, body.get("status") or {}
+    kind = "Succeeded" if body.get("kind") == names.VERIFICATION else "Ready"
+    observed = [
+        Condition.model_validate(c)
+        for c in status.get("conditions") or ()
+        if isinstance(c, Mapping) and c.get("type") == kind
+    ]
+    stated = (Cond(kind, "False", Reason.INVALID_SPEC, message),)
+    generation = int(meta.get("generation") or 0)
+    return Plan(
+        status={**status, "observedGeneration": generation, "conditions": merge(observed, stated, now, generation)},
+        events=events(observed, stated),
+    )
+
+
+def _condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == kind), None)
+
+
+def _is_true(conditions: Iterable[Condition], kind: str) -> bool:
+    condition = _condition(conditions, kind)
+    return condition is not None and condition.status == "True"
+
+
+def _unknown(reason: Reason, message: str) -> Cond:
+    return Cond("Succeeded", "Unknown", reason, message)
+
+
+def _false(reason: Reason, message: str) -> Cond:
+    return Cond("Succeeded", "False", reason, message)

@@ -1,0 +1,30 @@
+"""Times and durations on the wire: RFC 3339 in UTC with whole seconds, and `30s`-like durations."""
+
+from datetime import UTC, datetime
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def rfc3339(seconds: float) -> str:
+    """Renders seconds since the epoch as Kubernetes' `metav1.Time` does."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse(text: str | None) -> float:
+    """Reads an RFC 3339 time; 0.0 for none or for something else."""
+    if not text:
+        return 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def duration(text: str) -> float:
+    """Reads a duration such as `30s`, `5m`, `1h` into seconds; the API's schema admits nothing else."""
+    return float(text[:-1]) * _SECONDS[text[-1]]
+
+
+def backoff(attempt: int) -> float:
+    """Seconds to wait after a run that infrastructure spoilt: 30 s doubled per attempt, at most half an hour."""
+    return float(min(30 * 2 ** min(attempt, 10), 1800))

@@ -1,0 +1,67 @@
+"""Which version of a pacticipant is meant: a value, or what a workload runs."""
+
+from dataclasses import dataclass
+
+from pact_operator.api.reasons import Reason
+from pact_operator.api.v1alpha1 import VersionSource
+from pact_operator.core.facts import WorkloadFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """No version can be told, and why."""
+
+    reason: Reason
+    message: str
+
+
+def image_tag(image: str) -> str | None:
+    """Reads the tag of an image reference.
+
+    Args:
+        image: such as `registry:5000/team/app:1.2.3@sha256:...`.
+
+    Returns:
+        `1.2.3`, or None for a reference without a tag.
+    """
+    name = image.split("@", 1)[0].rsplit("/", 1)[-1]
+    return name.split(":", 1)[1] or None if ":" in name else None
+
+
+def resolve(source: VersionSource, workload: WorkloadFacts | None) -> str | Unresolved:
+    """Tells the version that a spec means.
+
+    Args:
+        source: `spec.version`.
+        workload: the Deployment that it names, None if there is none.
+
+    Returns:
+        The version, or why there is none.
+    """
+    if source.value is not None:
+        return source.value
+    ref = source.from_workload
+    if ref is None:
+        return Unresolved(Reason.INVALID_SPEC, "spec.version: exactly one of value and fromWorkload must be set.")
+    if workload is None:
+        return Unresolved(
+            Reason.WORKLOAD_NOT_FOUND,
+            f"There is no Deployment {ref.name!r} in this namespace to read the version from.",
+        )
+    if ref.label is not None:
+        if value := workload.labels.get(ref.label):
+            return value
+        return Unresolved(
+            Reason.VERSION_UNKNOWN, f"The Pod template of Deployment {ref.name!r} has no label {ref.label!r}."
+        )
+    container = ref.container or next(iter(workload.containers), None)
+    image = workload.containers.get(container) if container else None
+    if image is None:
+        return Unresolved(Reason.VERSION_UNKNOWN, f"Deployment {ref.name!r} has no container {container!r}.")
+    if tag := image_tag(image):
+        return tag
+    return Unresolved(
+        Reason.VERSION_UNKNOWN,
+        f"The image {image!r} of Deployment {ref.name!r} has no tag to read a version from; "
+        "tag it, or set spec.version.fromWorkload.label.",
+    )
