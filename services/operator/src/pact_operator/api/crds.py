@@ -112,6 +112,14 @@ def _left_out(key: str, value: Any) -> bool:
     return key == "title" or empty_default or (key == "additionalProperties" and value is False)
 
 
+def _without_defaults(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_defaults(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _without_defaults(value) for key, value in schema.items() if key != "default"}
+
+
 def _schema_of(model: type[Object]) -> dict[str, Any]:
     raw = model.model_json_schema(by_alias=True)
     definitions = raw.get("$defs", {})
@@ -122,8 +130,8 @@ def _schema_of(model: type[Object]) -> dict[str, Any]:
     }
     for part in ("spec", "status"):
         properties[part] = _structural(raw["properties"][part], definitions)
-    # Status is the operator's; nothing in it is the user's to get right.
-    properties["status"].pop("required", None)
+    # What is absent from a status was not observed: the API server must not fill it in.
+    properties["status"] = _without_defaults(properties["status"])
     return {
         "type": "object",
         "description": (model.__doc__ or "").strip(),

@@ -203,7 +203,7 @@ class Condition(Open):
     message: str = Field(default="", description="One sentence for people.")
     observed_generation: int | None = Field(default=None, description="Generation that the condition speaks of.")
     last_transition_time: str = Field(
-        default="", description="When status last changed.", json_schema_extra={"format": "date-time"}
+        description="When status last changed.", json_schema_extra={"format": "date-time"}
     )
 
 
