@@ -35,11 +35,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "consumer.version" -}}
-{{- default .Chart.AppVersion .Values.version -}}
+{{- $version := default .Chart.AppVersion .Values.version -}}
+{{- if eq $version "latest" -}}
+{{- fail "version must not be latest: a name that moves is no version. Name one build." -}}
+{{- end -}}
+{{- if and (contains "{version}" .Values.image.tag) (not (regexMatch "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$" $version)) -}}
+{{- fail (printf "version %q cannot be the tag of an image. Set image.tag to the tag that this version was built under." $version) -}}
+{{- end -}}
+{{- $version -}}
 {{- end -}}
 
 {{- define "consumer.image" -}}
-{{- printf "%s:%s" .Values.image.repository .Values.image.tag -}}
+{{- include "consumer.reference" (dict "repository" .Values.image.repository "tag" .Values.image.tag "value" "image.tag") -}}
 {{- end -}}
 
 {{- define "consumer.podSecurityContext" -}}
@@ -65,4 +72,12 @@ capabilities:
   ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
+{{- end -}}
+
+{{/* An image reference, refused without a fixed tag: dict "repository" R "tag" T "value" NAME-OF-THE-VALUE. */}}
+{{- define "consumer.reference" -}}
+{{- if eq .tag "latest" -}}
+{{- fail (printf "%s must not be latest: a tag that moves is no version. Name the tag of one build." .value) -}}
+{{- end -}}
+{{- printf "%s:%s" .repository .tag -}}
 {{- end -}}

@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{- define "pact-broker.image" -}}
 {{- $image := index .Values.images .Values.flavour -}}
-{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) -}}
+{{- include "pact-broker.reference" (dict "repository" $image.repository "tag" (default .Chart.AppVersion $image.tag) "value" (printf "images.%s.tag" .Values.flavour)) -}}
 {{- end -}}
 
 {{- define "pact-broker.serviceAccountName" -}}
@@ -199,4 +199,12 @@ data:
 - ports:
     - {protocol: TCP, port: {{ .Values.networkPolicy.databasePort }}}
 {{- end -}}
+{{- end -}}
+
+{{/* An image reference, refused without a fixed tag: dict "repository" R "tag" T "value" NAME-OF-THE-VALUE. */}}
+{{- define "pact-broker.reference" -}}
+{{- if eq .tag "latest" -}}
+{{- fail (printf "%s must not be latest: a tag that moves is no version. Name the tag of one build." .value) -}}
+{{- end -}}
+{{- printf "%s:%s" .repository .tag -}}
 {{- end -}}

@@ -34,9 +34,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* dict "root" $ "image" {repository, tag} */}}
+{{/* dict "root" $ "image" {repository, tag} "value" NAME-OF-THE-VALUE */}}
 {{- define "pact-operator.image" -}}
-{{- printf "%s:%s" .image.repository (default .root.Chart.AppVersion .image.tag) -}}
+{{- include "pact-operator.reference" (dict "repository" .image.repository "tag" (default .root.Chart.AppVersion .image.tag) "value" .value) -}}
 {{- end -}}
 
 {{- define "pact-operator.serviceAccountName" -}}
@@ -105,4 +105,12 @@ capabilities:
     {{- toYaml . | nindent 4 }}
   verbs: [get]
 {{- end }}
+{{- end -}}
+
+{{/* An image reference, refused without a fixed tag: dict "repository" R "tag" T "value" NAME-OF-THE-VALUE. */}}
+{{- define "pact-operator.reference" -}}
+{{- if eq .tag "latest" -}}
+{{- fail (printf "%s must not be latest: a tag that moves is no version. Name the tag of one build." .value) -}}
+{{- end -}}
+{{- printf "%s:%s" .repository .tag -}}
 {{- end -}}

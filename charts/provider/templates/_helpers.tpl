@@ -39,7 +39,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "provider.image" -}}
-{{- printf "%s:%s" .Values.image.repository (include "provider.tag" .) -}}
+{{- include "provider.reference" (dict "repository" .Values.image.repository "tag" (include "provider.tag" .) "value" "image.tag") -}}
 {{- end -}}
 
 {{- define "provider.serviceAccountName" -}}
@@ -73,4 +73,12 @@ capabilities:
   ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
+{{- end -}}
+
+{{/* An image reference, refused without a fixed tag: dict "repository" R "tag" T "value" NAME-OF-THE-VALUE. */}}
+{{- define "provider.reference" -}}
+{{- if eq .tag "latest" -}}
+{{- fail (printf "%s must not be latest: a tag that moves is no version. Name the tag of one build." .value) -}}
+{{- end -}}
+{{- printf "%s:%s" .repository .tag -}}
 {{- end -}}
