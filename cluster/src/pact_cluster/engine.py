@@ -125,9 +125,7 @@ def ensure_engine(workspace: Workspace, report: Reporter | None = None) -> Engin
         if found := find_engine(workspace):
             return found
         if workspace.settings.cluster is ClusterChoice.KIND:
-            raise ClusterError(
-                "No Docker engine answers: start Docker, or use CLUSTER=auto, which starts Debian's."
-            )
+            raise ClusterError("No Docker engine answers: start Docker, or use CLUSTER=auto, which starts Debian's.")
         require_engine(workspace)
         install_packages(report)
         if found := find_engine(workspace):
@@ -277,7 +275,8 @@ def _daemon_pids(workspace: Workspace) -> list[int]:
         pid
         for pid, command in leftovers.running_processes()
         if pid != os.getpid()
-        and command.split(" ")[0].rsplit("/", 1)[-1] in {"dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy"}
+        and command.split(" ")[0].rsplit("/", 1)[-1]
+        in {"dockerd", "containerd", "containerd-shim-runc-v2", "docker-proxy"}
         and any(mark in command for mark in marks)
     ]
 

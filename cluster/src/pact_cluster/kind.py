@@ -198,9 +198,7 @@ def _existing(workspace: Workspace, report: Reporter) -> Cluster:
 
 def _running_image(workspace: Workspace, engine: Engine) -> str:
     """The image of the node's container, running or stopped; empty if there is none."""
-    listed = engine.docker(
-        "ps", "-a", "--filter", f"name=^{NODE}$", "--format", "{{json .}}", timeout=30
-    ).strip()
+    listed = engine.docker("ps", "-a", "--filter", f"name=^{NODE}$", "--format", "{{json .}}", timeout=30).strip()
     return str(json.loads(listed.splitlines()[0])["Image"]) if listed else ""
 
 
@@ -279,7 +277,7 @@ def _kind(workspace: Workspace, *arguments: str, step_update: object = None) -> 
             update(text)
 
     stream(
-        [program, *arguments, "--name", CLUSTER_NAME, "--kubeconfig", workspace.kubeconfig],
+        [program, *arguments, "--name", CLUSTER_NAME],
         on_line,
         environment=environment(workspace),
         log=workspace.state / "kind.log",

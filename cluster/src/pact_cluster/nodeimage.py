@@ -105,7 +105,19 @@ def import_tree(engine: Engine, root: Path, reference: str, *changes: str) -> No
 
 def _put(root: Path, files: Iterable[Path]) -> None:
     """Copy files to their own paths below a root, with the shared libraries that they need."""
-    for name in ("usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "usr/local/bin", "etc", "var", "proc", "sys", "dev", "run"):
+    for name in (
+        "usr/bin",
+        "usr/sbin",
+        "usr/lib",
+        "usr/lib64",
+        "usr/local/bin",
+        "etc",
+        "var",
+        "proc",
+        "sys",
+        "dev",
+        "run",
+    ):
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "tmp").mkdir(exist_ok=True)
     (root / "tmp").chmod(0o1777)

@@ -123,9 +123,7 @@ def gather(workspace: Workspace, names: tuple[str, ...] = (), *, engine: bool = 
     cgroups, cgroup_problem = _cgroups(Path("/sys/fs/cgroup"), Path("/proc/mounts").read_text())
     existing = next(p for p in (workspace.cache, *workspace.cache.parents) if p.exists())
     to_build = missing_tools(workspace, names)
-    needed = [
-        required_go((workspace.sources / "tools" / t.module.folder / "go.mod").read_text()) for t in to_build
-    ]
+    needed = [required_go((workspace.sources / "tools" / t.module.folder / "go.mod").read_text()) for t in to_build]
     return Facts(
         root=os.geteuid() == 0,
         debian=is_debian(_read("/etc/os-release")) and which("apt-get") is not None,

@@ -154,9 +154,7 @@ def pipe(
         ) as consumer,
     ):
         complaints: list[bytes] = []
-        reader = threading.Thread(
-            target=lambda: complaints.append(producer.stderr.read() if producer.stderr else b"")
-        )
+        reader = threading.Thread(target=lambda: complaints.append(producer.stderr.read() if producer.stderr else b""))
         reader.start()
         if producer.stdout:
             producer.stdout.close()

@@ -1,0 +1,5 @@
+import sys
+
+from pact_cluster.cli import main
+
+sys.exit(main())
