@@ -55,8 +55,12 @@ class Cluster(Protocol):
     async def patch_status(self, key: Key, status: Mapping[str, Any], resource_version: str) -> None:
         """Replaces the status of an object of ours; `ClusterError` 409 if it changed meanwhile, gone is success."""
 
-    async def set_finalizers(self, key: Key, finalizers: Sequence[str], resource_version: str) -> None:
-        """Replaces the finalizers of an object of ours; `ClusterError` 409 if it changed meanwhile."""
+    async def set_finalizers(self, key: Key, finalizers: Sequence[str], resource_version: str) -> str | None:
+        """Replaces the finalizers of an object of ours; `ClusterError` 409 if it changed meanwhile.
+
+        Returns:
+            The object's new resource version, or None if it is gone (its last finalizer may have held it).
+        """
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """Reads a Secret: key -> decoded value; None if there is none."""

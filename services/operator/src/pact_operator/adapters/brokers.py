@@ -1,0 +1,423 @@
+"""Pact Brokers, through `brokerclient`; the `Brokers` port.
+
+The client is synchronous: each request has a thread of its own, few at a time per broker, so that a broker that hangs
+delays nobody but those who ask it. Threads are daemons: one that hangs does not keep the process from ending.
+"""
+
+import asyncio
+import hashlib
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from brokerclient import (
+    BasicAuth,
+    BearerAuth,
+    BrokerClient,
+    BrokerError,
+    BrokerUnauthorized,
+    BrokerUnavailable,
+    NotFound,
+    ProtocolError,
+    VerificationResult,
+)
+from pact_operator.api.v1alpha1 import PactBroker, Selector
+from pact_operator.core.facts import Contract, Failure, Result, Trouble
+from pact_operator.core.selectors import wire
+from pact_operator.ports import BrokerFailureError, ClusterError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+ReadSecret = Callable[[str, str], Awaitable[Mapping[str, str] | None]]
+
+_SECRET_SECONDS: Final = 30.0
+"""How long a Secret is believed; one that the broker refuses is read again at once."""
+_DOWN_SECONDS: Final = 3.0
+"""How long nobody else is sent to a broker that did not answer; its own check still is."""
+_THREADS: Final = 4
+"""Requests to one broker at the same time."""
+_DETAILS: Final = 2000
+"""Mismatches remembered; a result in the broker never changes."""
+_MISMATCH: Final = 500
+
+
+class BrokerThreads:
+    """All Pact Brokers that this operator speaks to.
+
+    Args:
+        read_secret: `Cluster.secret`.
+        hook_token: the token that webhooks carry, read anew each time.
+        observe: called with operation and outcome of each request, for metrics.
+        timeout: seconds that a broker may take for each part of an answer.
+        patience: seconds that a caller waits in all, a free thread included.
+    """
+
+    def __init__(
+        self,
+        read_secret: ReadSecret,
+        hook_token: Callable[[], str],
+        *,
+        observe: Callable[[str, str], None] = lambda _operation, _outcome: None,
+        timeout: float = 10.0,
+        patience: float = 25.0,
+    ) -> None:
+        self._read_secret = read_secret
+        self._hook_token = hook_token
+        self._observe = observe
+        self._timeout = timeout
+        self._patience = patience
+        self._brokers: dict[tuple[str, str], _Broker] = {}
+        self._details: OrderedDict[str, str] = OrderedDict()
+        self._ca_files = Path(tempfile.mkdtemp(prefix="pact-operator-ca-"))
+
+    def close(self) -> None:
+        """Closes connections and removes what was written to disk; requests under way end by themselves."""
+        for known in self._brokers.values():
+            known.close()
+        self._brokers.clear()
+        shutil.rmtree(self._ca_files, ignore_errors=True)
+
+    async def check(self, broker: PactBroker) -> None:
+        """Asks the broker's index; see the port."""
+        await self._ask(broker, "check", lambda client: client.check(), even_if_down=True)
+
+    async def contracts(
+        self,
+        broker: PactBroker,
+        provider: str,
+        selectors: Sequence[Selector],
+        *,
+        branch: str | None,
+        enable_pending: bool,
+        wip_since: str | None,
+    ) -> tuple[Contract, ...]:
+        """Contracts in scope of the selectors; see the port."""
+        found = await self._ask(
+            broker,
+            "pacts_for_verification",
+            lambda client: client.pacts_for_verification(
+                provider,
+                selectors=wire(selectors),
+                provider_branch=branch,
+                include_pending=enable_pending,
+                include_wip_since=wip_since,
+            ),
+        )
+        return tuple(Contract(pact.consumer, pact.content_sha, pact.url, pact.pending or pact.wip) for pact in found)
+
+    async def results(self, broker: PactBroker, provider: str, version: str) -> Mapping[tuple[str, str], Result]:
+        """Last result per consumer and content; see the port."""
+
+        def ask(client: BrokerClient) -> dict[tuple[str, str], Result]:
+            found = sorted(client.verification_results(provider, version), key=lambda result: result.verified_at)
+            return {
+                (one.consumer, one.content_sha): Result(
+                    one.consumer, one.content_sha, one.success, one.url, self._mismatch(client, one)
+                )
+                for one in found
+            }
+
+        return await self._ask(broker, "verification_results", ask)
+
+    def _mismatch(self, client: BrokerClient, result: VerificationResult) -> str:
+        if result.success:
+            return ""
+        known = self._details.get(result.url)
+        if known is None:
+            try:
+                known = first_mismatch(client.verification_result(result.url).test_results)
+            except NotFound:
+                return ""
+            self._details[result.url] = known
+            while len(self._details) > _DETAILS:
+                self._details.popitem(last=False)
+        return known
+
+    async def environments(self, broker: PactBroker) -> frozenset[str]:
+        """Names of the broker's environments; see the port."""
+        found = await self._ask(broker, "environments", lambda client: client.environments())
+        return frozenset(environment.name for environment in found)
+
+    async def ensure_environment(
+        self, broker: PactBroker, name: str, display_name: str | None, production: bool
+    ) -> None:
+        """Makes an environment unless it exists; see the port."""
+        await self._ask(
+            broker,
+            "ensure_environment",
+            lambda client: client.ensure_environment(name, display_name=display_name, production=production),
+            write=True,
+        )
+
+    async def webhook(self, broker: PactBroker, uuid: str) -> Mapping[str, Any] | None:
+        """Reads a webhook; see the port."""
+        found = await self._ask(broker, "webhook", lambda client: client.webhook(uuid))
+        return None if found is None else found.definition
+
+    async def put_webhook(self, broker: PactBroker, uuid: str, definition: Mapping[str, Any]) -> None:
+        """Puts a webhook, the hook token added; see the port."""
+        request = dict(definition.get("request") or {})
+        request["headers"] = {**(request.get("headers") or {}), "Authorization": f"Bearer {self._hook_token()}"}
+        await self._ask(
+            broker,
+            "put_webhook",
+            lambda client: client.put_webhook(uuid, {**definition, "request": request}),
+            write=True,
+        )
+
+    async def delete_webhook(self, broker: PactBroker, uuid: str) -> None:
+        """Deletes a webhook; see the port."""
+        await self._ask(broker, "delete_webhook", lambda client: client.delete_webhook(uuid), write=True)
+
+    async def _ask(
+        self,
+        broker: PactBroker,
+        operation: str,
+        question: Callable[[BrokerClient], T],
+        *,
+        write: bool = False,
+        even_if_down: bool = False,
+    ) -> T:
+        known = self._known(broker)
+        outcome = "error"
+        try:
+            if not even_if_down and (failure := known.failure_while_down()) is not None:
+                outcome = "skipped"
+                raise BrokerFailureError(failure)
+            answer = await self._with_credentials(known, broker, question, write=write)
+        except BrokerError as error:
+            failure = _failure(error, broker, write=write)
+            outcome = str(failure.trouble)
+            if isinstance(error, BrokerUnavailable) and error.status is None:
+                known.went_down(failure)
+            raise BrokerFailureError(failure) from error
+        except TimeoutError as error:
+            failure = _failure(BrokerUnavailable(_slow(broker, self._patience)), broker, write=write)
+            outcome = str(failure.trouble)
+            known.went_down(failure)
+            raise BrokerFailureError(failure) from error
+        else:
+            outcome = "ok"
+            known.answered()
+            return answer
+        finally:
+            self._observe(operation, outcome)
+
+    async def _with_credentials(
+        self, known: "_Broker", broker: PactBroker, question: Callable[[BrokerClient], T], *, write: bool
+    ) -> T:
+        async with asyncio.timeout(self._patience):
+            client = await self._client(known, broker, write=write)
+            try:
+                return await known.threads.run(lambda: question(client))
+            except BrokerUnauthorized:
+                known.secrets.clear()
+                fresh = await self._client(known, broker, write=write)
+                if fresh is client:
+                    raise
+                return await known.threads.run(lambda: question(fresh))
+
+    def _known(self, broker: PactBroker) -> "_Broker":
+        meta = broker.metadata
+        place = (meta.namespace, meta.name)
+        identity = (meta.uid, meta.generation)
+        known = self._brokers.get(place)
+        if known is None or known.identity != identity:
+            if known is not None:
+                known.close()
+            # The threads stay: those that hang still count.
+            known = _Broker(identity, known.threads if known else Threads(_THREADS))
+            self._brokers[place] = known
+        return known
+
+    async def _client(self, known: "_Broker", broker: PactBroker, *, write: bool) -> BrokerClient:
+        auth = broker.spec.auth
+        ref = auth.write_secret_ref if write else auth.read_secret_ref or auth.write_secret_ref
+        credentials = None
+        if ref is not None:
+            credentials = _credentials(await self._secret(known, broker, ref.name), ref.name, broker)
+        ca_file = await self._ca_file(known, broker)
+        client = known.clients.get((credentials, ca_file))
+        if client is None:
+            client = BrokerClient(broker.spec.url, auth=credentials, ca_file=ca_file, timeout=self._timeout)
+            known.clients[credentials, ca_file] = client
+        return client
+
+    async def _ca_file(self, known: "_Broker", broker: PactBroker) -> str | None:
+        ref = broker.spec.ca_secret_ref
+        if ref is None:
+            return None
+        authority = (await self._secret(known, broker, ref.name)).get(ref.key)
+        if not authority:
+            raise _no_credentials(f"Secret {ref.name!r} has no key {ref.key!r} with a certificate authority", broker)
+        path = self._ca_files / f"{hashlib.sha256(authority.encode()).hexdigest()[:32]}.pem"
+        if not path.exists():
+            path.write_text(authority, encoding="utf-8")
+        return str(path)
+
+    async def _secret(self, known: "_Broker", broker: PactBroker, name: str) -> Mapping[str, str]:
+        cached = known.secrets.get(name)
+        if cached is not None and time.monotonic() - cached[0] < _SECRET_SECONDS:
+            return cached[1]
+        namespace = broker.metadata.namespace
+        try:
+            found = await self._read_secret(namespace, name)
+        except ClusterError as error:
+            if error.status != 403:
+                raise
+            raise _no_credentials(f"The operator may not read Secret {namespace}/{name}", broker) from error
+        if found is None:
+            raise _no_credentials(f"There is no Secret {name!r} in namespace {namespace!r}", broker)
+        known.secrets[name] = (time.monotonic(), found)
+        return found
+
+
+class Threads:
+    """Runs blocking calls in daemon threads, a bounded number at a time.
+
+    A caller that gives up (cancellation, timeout) leaves its thread running, and the thread keeps its place until it
+    ends: what hangs cannot pile up.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._places = asyncio.Semaphore(limit)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Runs a call and returns what it returns, or raises what it raises."""
+        await self._places.acquire()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def end(answer: T | None, error: BaseException | None) -> None:
+            self._places.release()
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(answer)  # type: ignore[arg-type]  # None only where T is None
+
+        def work() -> None:
+            answer: T | None = None
+            error: BaseException | None = None
+            try:
+                answer = call()
+            except BaseException as caught:  # noqa: BLE001  (it is the caller's, whatever it is)
+                error = caught
+            try:
+                loop.call_soon_threadsafe(end, answer, error)
+            except RuntimeError:
+                logger.debug("A broker answered after the end: its event loop is closed.")
+
+        threading.Thread(target=work, name="broker", daemon=True).start()
+        return await future
+
+
+@dataclass(slots=True)
+class _Broker:
+    """What is remembered of one generation of one PactBroker."""
+
+    identity: tuple[str, int]
+    threads: Threads
+    clients: dict[tuple[BasicAuth | BearerAuth | None, str | None], BrokerClient] = field(default_factory=dict)
+    secrets: dict[str, tuple[float, Mapping[str, str]]] = field(default_factory=dict)
+    down: tuple[float, Failure] | None = None
+
+    def went_down(self, failure: Failure) -> None:
+        self.down = (time.monotonic() + _DOWN_SECONDS, failure)
+
+    def answered(self) -> None:
+        self.down = None
+
+    def failure_while_down(self) -> Failure | None:
+        if self.down is None or time.monotonic() >= self.down[0]:
+            return None
+        return self.down[1]
+
+    def close(self) -> None:
+        for client in self.clients.values():
+            client.close()
+        self.clients.clear()
+
+
+def first_mismatch(test_results: Sequence[Mapping[str, Any]]) -> str:
+    """Words for the first thing that went wrong: which interaction, which part, what.
+
+    Args:
+        test_results: `testResults` of a verification result, as the verifier published them; any form is borne.
+
+    Returns:
+        One line, or nothing if the verifier published no detail.
+    """
+    for test in test_results:
+        if test.get("success") is not False:
+            continue
+        name = test.get("interactionDescription") or test.get("interactionId") or "an interaction"
+        for mismatch in _mappings(test.get("mismatches")):
+            where = " at ".join(str(mismatch[part]) for part in ("attribute", "identifier") if mismatch.get(part))
+            what = str(mismatch.get("description") or "differs")
+            return _line(f"{name}: {where}: {what}" if where else f"{name}: {what}")
+        for exception in _mappings(test.get("exceptions")):
+            return _line(f"{name}: {exception.get('message') or 'the request failed'}")
+        return _line(f"{name} failed")
+    return ""
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, (list, tuple)) else []
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:_MISMATCH]
+
+
+def _credentials(secret: Mapping[str, str], name: str, broker: PactBroker) -> BasicAuth | BearerAuth:
+    if token := secret.get("token", "").strip():
+        return BearerAuth(token)
+    if (username := secret.get("username", "")) and "password" in secret:
+        # A trailing newline is what `kubectl create secret --from-file` leaves of an editor's file.
+        return BasicAuth(username.strip("\r\n"), secret["password"].strip("\r\n"))
+    raise _no_credentials(f"Secret {name!r} has neither a token nor username and password", broker)
+
+
+def _no_credentials(what: str, broker: PactBroker) -> BrokerFailureError:
+    return BrokerFailureError(
+        Failure(
+            Trouble.NO_CREDENTIALS,
+            f"{what}: mend it, or the reference to it in PactBroker {broker.metadata.name!r} ({broker.spec.url}).",
+        )
+    )
+
+
+def _slow(broker: PactBroker, seconds: float) -> str:
+    return f"The broker at {broker.spec.url} did not answer within {seconds:g} seconds."
+
+
+def _failure(error: BrokerError, broker: PactBroker, *, write: bool) -> Failure:
+    said = str(error).strip().rstrip(".")
+    if broker.spec.url.rstrip("/") not in said:
+        said = f"{broker.spec.url}: {said}"
+    name = broker.metadata.name
+    if isinstance(error, BrokerUnauthorized):
+        auth = broker.spec.auth
+        ref = auth.write_secret_ref if write else auth.read_secret_ref or auth.write_secret_ref
+        wanted = "writeSecretRef" if write else "readSecretRef"
+        todo = (
+            f"put working credentials into Secret {ref.name!r}"
+            if ref is not None
+            else f"name a Secret in spec.auth.{wanted} of PactBroker {name!r}"
+        )
+        return Failure(Trouble.UNAUTHORIZED, f"{said}; {todo}.")
+    if isinstance(error, BrokerUnavailable):
+        return Failure(Trouble.UNAVAILABLE, f"{said}; bring the broker back, or mend spec.url of PactBroker {name!r}.")
+    if isinstance(error, ProtocolError):
+        return Failure(Trouble.NOT_A_BROKER, f"{said}; mend spec.url of PactBroker {name!r}.")
+    return Failure(Trouble.REFUSED, f"{said}.")

@@ -1,0 +1,155 @@
+"""From a plan to the outside, in the one order that is safe to cut anywhere: actions, the status once, then Events.
+
+Every action is harmless when repeated, so a crash between any two steps only means that the next look does the rest.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from pact_operator.api import names
+from pact_operator.api.v1alpha1 import PactBroker
+from pact_operator.core.actions import (
+    Action,
+    CreateJob,
+    CreateVerification,
+    DeleteJob,
+    DeleteVerification,
+    DeleteWebhook,
+    EnsureEnvironment,
+    Look,
+    Plan,
+    PutWebhook,
+    SetFinalizers,
+)
+from pact_operator.core.facts import Failure, Key, Trouble
+from pact_operator.engine.snapshot import Body
+from pact_operator.ports import BrokerFailureError, Brokers, Cluster, ClusterError
+
+logger = logging.getLogger(__name__)
+
+Decide = Callable[[Mapping[str, Failure]], Plan]
+"""Plans, knowing which actions of the same look have failed: class name of the action -> why."""
+
+_BATCH: Final = "batch/v1"
+
+
+class Outcome(StrEnum):
+    """How a look ended."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    GONE = "gone"
+    CONFLICT = "conflict"
+    """The object changed meanwhile: what was planned is outdated."""
+    FAILED = "failed"
+    """An action failed as it may; the status says so."""
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a plan."""
+
+    outcome: Outcome
+    requeue_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Carries plans out.
+
+    Args:
+        cluster: the API server.
+        brokers: the Pact Brokers.
+        look: has another object looked at now.
+    """
+
+    cluster: Cluster
+    brokers: Brokers
+    look: Callable[[Key], None]
+
+    async def execute(self, key: Key, body: Body, decide: Decide, broker: PactBroker | None = None) -> Done:
+        """Plans, acts, and writes what came of it.
+
+        An action that fails in a way that a user can understand is told to the plan, which is then made once more for
+        its status and Events alone.
+
+        Args:
+            key: the object.
+            body: the object as it was observed; its resource version guards the writes.
+            decide: the decision.
+            broker: the broker that the plan may change; only a PactBroker's own plan may.
+
+        Raises:
+            ClusterError: the API server did not answer, or not as it should.
+        """
+        planned = decide({})
+        version: str | None = body["metadata"]["resourceVersion"]
+        failed: dict[str, Failure] = {}
+        for action in planned.actions:
+            try:
+                if isinstance(action, SetFinalizers):
+                    version = await self.cluster.set_finalizers(key, action.finalizers, version or "")
+                    if version is None:
+                        # Gone: there is nothing to write to any more.
+                        return Done(Outcome.GONE)
+                else:
+                    await self._act(key, broker, action)
+            except (ClusterError, BrokerFailureError) as error:
+                name = type(action).__name__
+                failed[name] = _failure(action, error)
+                logger.warning("%s: %s failed: %s", key, name, error)
+                # What follows may build on it; the next look plans it again.
+                break
+        if failed:
+            planned = decide(failed)
+        changed = await self._write(key, body, planned, version or "")
+        if failed:
+            return Done(Outcome.FAILED)
+        return Done(Outcome.CHANGED if changed or planned.actions else Outcome.UNCHANGED, planned.requeue_after)
+
+    async def _write(self, key: Key, body: Body, planned: Plan, version: str) -> bool:
+        changed = planned.status is not None and planned.status != (body.get("status") or {})
+        if changed and planned.status is not None:
+            await self.cluster.patch_status(key, planned.status, version)
+        uid = body["metadata"].get("uid", "")
+        for event in planned.events:
+            logger.info("%s: %s: %s", key, event.reason, event.message)
+            await self.cluster.event(key, uid, event.type, event.reason, event.message)
+        return changed
+
+    async def _act(self, key: Key, broker: PactBroker | None, action: Action) -> None:
+        match action:
+            case CreateVerification(manifest) | CreateJob(manifest):
+                await self.cluster.create(_in_namespace(manifest, key.namespace))
+            case DeleteVerification(name):
+                await self.cluster.delete(names.API_VERSION, names.VERIFICATION, key.namespace, name)
+            case DeleteJob(name):
+                await self.cluster.delete(_BATCH, "Job", key.namespace, name)
+            case Look(other):
+                self.look(other)
+            case EnsureEnvironment(name, display_name, production) if broker is not None:
+                await self.brokers.ensure_environment(broker, name, display_name, production)
+            case PutWebhook(uuid, definition) if broker is not None:
+                await self.brokers.put_webhook(broker, uuid, definition)
+            case DeleteWebhook(uuid) if broker is not None:
+                await self.brokers.delete_webhook(broker, uuid)
+            case _:
+                raise TypeError(f"the plan of {key} may not ask for {action}")
+
+
+def _in_namespace(manifest: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:
+    # A plan acts in the namespace of its object and nowhere else.
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
+
+
+def _failure(action: Action, error: ClusterError | BrokerFailureError) -> Failure:
+    """Words for a failed action; an error that says nothing about the action itself is raised again."""
+    if isinstance(error, BrokerFailureError):
+        return error.failure
+    if isinstance(action, SetFinalizers) or (error.retryable and error.reason != "AlreadyExists"):
+        raise error
+    return Failure(Trouble.REFUSED, str(error))

@@ -1,0 +1,278 @@
+"""From what the watches and the broker say to what a decision may know."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pact_operator.api import names
+from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification, VersionSource
+from pact_operator.core import outcome, selectors, versions
+from pact_operator.core.facts import (
+    BrokerFacts,
+    ConsumerFacts,
+    Ended,
+    Failure,
+    JobFacts,
+    Key,
+    PodFacts,
+    ProviderFacts,
+    Settings,
+    VerificationFacts,
+    VersionFacts,
+    Waiting,
+    WorkloadFacts,
+)
+from pact_operator.core.naming import label_value
+from pact_operator.core.plan_broker import webhook_uuid
+from pact_operator.core.times import parse
+from pact_operator.engine.snapshot import Body, Snapshot
+from pact_operator.ports import BrokerFailureError, Brokers, Clock
+
+_JOB_DONE: Final = "Complete"
+_JOB_FAILED: Final = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Gatherer:
+    """Makes facts of one object; asks the broker only where a decision can depend on the answer."""
+
+    snapshot: Snapshot
+    brokers: Brokers
+    clock: Clock
+    settings: Settings
+
+    async def broker(self, broker: PactBroker) -> BrokerFacts:
+        """Facts on a PactBroker: one request, one more for each feature that it uses."""
+        spec, meta = broker.spec, broker.metadata
+        check: Failure | None = None
+        webhook: Mapping[str, Any] | None = None
+        environments: frozenset[str] = frozenset()
+        hooked = names.FINALIZER_WEBHOOK in meta.finalizers
+        leaving = meta.deletion_timestamp is not None
+        if hooked if leaving else not spec.suspend:
+            try:
+                await self.brokers.check(broker)
+                if hooked or (spec.webhook.enabled and self.settings.hook_url):
+                    webhook = await self.brokers.webhook(broker, webhook_uuid(meta.uid))
+                if spec.environment is not None and not leaving:
+                    environments = await self.brokers.environments(broker)
+            except BrokerFailureError as error:
+                check = error.failure
+        return BrokerFacts(
+            broker=broker,
+            check=check,
+            settings=self.settings,
+            now=self.clock.now(),
+            webhook=webhook,
+            environments=environments,
+        )
+
+    async def consumer(self, consumer: PactConsumer) -> ConsumerFacts:
+        """Facts on a PactConsumer: all from the watches."""
+        meta = consumer.metadata
+        jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
+        return ConsumerFacts(
+            consumer=consumer,
+            broker=self._broker(meta.namespace, consumer.spec.broker_ref.name),
+            workload=self._workload(meta.namespace, consumer.spec.version),
+            jobs=jobs,
+            pods=pods,
+            settings=self.settings,
+            now=self.clock.now(),
+        )
+
+    async def provider(self, provider: PactProvider) -> ProviderFacts:
+        """Facts on a PactProvider: two requests to the broker if its version is known."""
+        meta, spec = provider.metadata, provider.spec
+        broker = self._broker(meta.namespace, spec.broker_ref.name)
+        workload = self._workload(meta.namespace, spec.version)
+        verifications = [
+            parsed
+            for body in self.snapshot.verifications(meta.namespace, label_value(meta.name))
+            if isinstance(parsed := PactVerification.parse(body), PactVerification) and _controlled_by(body, meta.uid)
+        ]
+        version = versions.resolve(spec.version, workload)
+        found: tuple[VersionFacts, ...] | Failure | None = None
+        if isinstance(version, str) and broker is not None and not broker.spec.suspend and not spec.suspend:
+            try:
+                found = (await self._version(broker, provider, version),)
+            except BrokerFailureError as error:
+                found = error.failure
+        return ProviderFacts(
+            provider=provider,
+            broker=broker,
+            workload=workload,
+            versions=found,
+            verifications=tuple(verifications),
+            now=self.clock.now(),
+        )
+
+    async def _version(self, broker: PactBroker, provider: PactProvider, version: str) -> VersionFacts:
+        spec = provider.spec
+        contracts = await self.brokers.contracts(
+            broker,
+            spec.pacticipant,
+            selectors.effective(spec.selectors),
+            branch=spec.branch,
+            enable_pending=spec.enable_pending,
+            wip_since=spec.include_wip_pacts_since,
+        )
+        # Asked after the contracts: a result that arrives in between is seen, none is missed.
+        results = await self.brokers.results(broker, spec.pacticipant, version) if contracts else {}
+        return VersionFacts(version=version, contracts=contracts, results=results)
+
+    async def verification(self, verification: PactVerification) -> VerificationFacts:
+        """Facts on a PactVerification: the broker is asked only once the verifier has ended."""
+        meta, spec = verification.metadata, verification.spec
+        broker = self._broker(meta.namespace, spec.broker_ref.name)
+        jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_VERIFIER, meta.name, meta.uid)
+        job = next(iter(jobs.values()), None)
+        pod = pods.get(job.name) if job else None
+        results: Mapping[tuple[str, str], Any] | Failure | None = None
+        if broker is not None and outcome.wants_results(verification, job, pod):
+            try:
+                results = await self.brokers.results(broker, spec.pacticipant, spec.provider_version)
+            except BrokerFailureError as error:
+                results = error.failure
+        return VerificationFacts(
+            verification=verification,
+            broker=broker,
+            job=job,
+            pod=pod,
+            settings=self.settings,
+            now=self.clock.now(),
+            results=results,
+        )
+
+    def _broker(self, namespace: str, name: str) -> PactBroker | None:
+        body = self.snapshot.body(Key(names.BROKER, namespace, name))
+        if body is None:
+            return None
+        # One whose spec does not parse says so itself; to all others it is not there.
+        parsed = PactBroker.parse(body)
+        return parsed if isinstance(parsed, PactBroker) else None
+
+    def _workload(self, namespace: str, source: VersionSource) -> WorkloadFacts | None:
+        ref = source.from_workload
+        return self.snapshot.workload(namespace, ref.name) if ref is not None else None
+
+    def _jobs_and_pods(
+        self, namespace: str, role: str, name: str, uid: str
+    ) -> tuple[dict[str, JobFacts], dict[str, PodFacts]]:
+        """Jobs that the object controls, newest first, and the newest Pod of each."""
+        owner = label_value(name)
+        bodies = [body for body in self.snapshot.jobs(namespace, role, owner) if _controlled_by(body, uid)]
+        bodies.sort(key=_age, reverse=True)
+        pods: dict[str, PodFacts] = {}
+        for body in sorted(self.snapshot.pods(namespace, role, owner), key=_age):
+            for job in bodies:
+                if _controlled_by(body, job["metadata"]["uid"]):
+                    pods[job["metadata"]["name"]] = pod_facts(body)
+        return {body["metadata"]["name"]: job_facts(body) for body in bodies}, pods
+
+
+def job_facts(body: Body) -> JobFacts:
+    """Reads a Job.
+
+    Only the conditions `Complete` and `Failed` are an end. `SuccessCriteriaMet` and `FailureTarget` come before them,
+    while Pods still run and may yet say how it went; counters of Pods are no verdict at all.
+
+    Args:
+        body: a `batch/v1` Job.
+    """
+    meta = body["metadata"]
+    status = body.get("status") or {}
+    conditions = {
+        condition["type"]: condition
+        for condition in status.get("conditions") or []
+        if condition.get("status") == "True"
+    }
+    failed = conditions.get(_JOB_FAILED)
+    return JobFacts(
+        name=meta["name"],
+        uid=meta.get("uid", ""),
+        owner_uid=_controller_uid(body) or "",
+        complete=_JOB_DONE in conditions,
+        failed=failed is not None,
+        failed_reason=(failed or {}).get("reason", ""),
+        failed_message=(failed or {}).get("message", ""),
+    )
+
+
+def pod_facts(body: Body) -> PodFacts:
+    """Reads a Pod: the states of its init containers (native sidecars are such) and of its main containers.
+
+    Args:
+        body: a `v1` Pod.
+    """
+    status = body.get("status") or {}
+    waiting: list[Waiting] = []
+    running: list[str] = []
+    ended: list[Ended] = []
+    for container in _containers(status):
+        name = container.get("name", "")
+        state = container.get("state") or {}
+        if (done := state.get("terminated")) is not None:
+            ended.append(
+                Ended(
+                    container=name,
+                    exit_code=int(done.get("exitCode", 0)),
+                    reason=done.get("reason") or "",
+                    message=done.get("message") or "",
+                    finished_at=parse(done.get("finishedAt")),
+                )
+            )
+        elif "running" in state:
+            running.append(name)
+        elif (wait := state.get("waiting")) is not None:
+            waiting.append(Waiting(name, wait.get("reason") or "", wait.get("message") or ""))
+    return PodFacts(
+        name=body["metadata"]["name"],
+        phase=status.get("phase") or "Pending",
+        created_at=parse(body["metadata"].get("creationTimestamp")),
+        unschedulable=_unschedulable(status),
+        waiting=tuple(waiting),
+        running=tuple(running),
+        ended=tuple(ended),
+    )
+
+
+def workload_facts(body: Body) -> WorkloadFacts:
+    """Reads a Deployment.
+
+    Args:
+        body: an `apps/v1` Deployment.
+    """
+    template = (body.get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or []
+    return WorkloadFacts(
+        name=body["metadata"]["name"],
+        containers={container["name"]: container.get("image") or "" for container in containers},
+        labels=dict((template.get("metadata") or {}).get("labels") or {}),
+    )
+
+
+def _containers(status: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    yield from status.get("initContainerStatuses") or []
+    yield from status.get("containerStatuses") or []
+
+
+def _unschedulable(status: Mapping[str, Any]) -> str:
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return condition.get("message") or condition.get("reason") or "Unschedulable"
+    return ""
+
+
+def _controller_uid(body: Body) -> str | None:
+    references = body["metadata"].get("ownerReferences") or []
+    return next((reference["uid"] for reference in references if reference.get("controller")), None)
+
+
+def _controlled_by(body: Body, uid: str) -> bool:
+    return _controller_uid(body) == uid
+
+
+def _age(body: Body) -> tuple[str, str]:
+    meta = body["metadata"]
+    return (meta.get("creationTimestamp") or "", meta["name"])

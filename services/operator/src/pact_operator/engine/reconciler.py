@@ -1,0 +1,288 @@
+"""One look at one object: gather, plan, execute; and the workers that do nothing else."""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from pact_operator.api import names
+from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactProvider, PactVerification
+from pact_operator.core import plan
+from pact_operator.core.actions import Plan
+from pact_operator.core.facts import Key, Settings, WorkloadFacts
+from pact_operator.core.naming import label_value
+from pact_operator.engine.execute import Done, Executor, Outcome
+from pact_operator.engine.gather import Gatherer
+from pact_operator.engine.queue import KeyedQueue
+from pact_operator.engine.snapshot import Body, Snapshot
+from pact_operator.ports import Brokers, Clock, Cluster, ClusterError
+
+logger = logging.getLogger(__name__)
+
+MODELS: Mapping[str, type[Object]] = {
+    names.BROKER: PactBroker,
+    names.CONSUMER: PactConsumer,
+    names.PROVIDER: PactProvider,
+    names.VERIFICATION: PactVerification,
+}
+
+ROLE_KINDS: Mapping[str, str] = {
+    names.ROLE_VERIFIER: names.VERIFICATION,
+    names.ROLE_CONSUMER: names.CONSUMER,
+}
+"""Role of a Job or Pod -> the kind that its owner label names."""
+
+
+class Observer(Protocol):
+    """What is told of every look; metrics implement it."""
+
+    def looked(self, kind: str, outcome: str, seconds: float) -> None:
+        """A look has ended."""
+
+
+class Reconciler:
+    """Looks at objects, one look at a time per object.
+
+    Args:
+        snapshot: what the watches have told.
+        cluster: the API server.
+        brokers: the Pact Brokers.
+        clock: the time.
+        settings: what the operator was started with; asked at each look, since the hook token may be rotated.
+        queue: where keys wait.
+        observer: told of every look.
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshot: Snapshot,
+        cluster: Cluster,
+        brokers: Brokers,
+        clock: Clock,
+        settings: Callable[[], Settings],
+        queue: KeyedQueue[Key],
+        observer: Observer,
+    ) -> None:
+        self.snapshot = snapshot
+        self.queue = queue
+        self._brokers = brokers
+        self._clock = clock
+        self._settings = settings
+        self._observer = observer
+        self._executor = Executor(cluster, brokers, self._look_at)
+        self._brokers_seen: dict[Key, tuple[str, int]] = {}
+        self._workloads_seen: dict[tuple[str, str], WorkloadFacts] = {}
+        self._reported: dict[Key, str] = {}
+        self._opened = asyncio.Event()
+        self._last_look: float | None = None
+
+    # -- hints: they only say where to look
+
+    def open(self) -> None:
+        """Lets the workers begin: the indexes are complete. Before that a look would see half of what there is."""
+        self._opened.set()
+
+    def hint(self, key: Key, origin: str) -> None:
+        """Has an object looked at now."""
+        self.queue.add(key, origin)
+
+    def hint_object(self, key: Key, body: Body) -> None:
+        """One of our objects appeared, changed or went."""
+        self.hint(key, "watch")
+        if key.kind == names.VERIFICATION:
+            provider = (body["metadata"].get("labels") or {}).get(names.LABEL_PROVIDER)
+            if provider and (owner := self._named(names.PROVIDER, key.namespace, provider)):
+                self.hint(owner, "verification")
+
+    def hint_child(self, namespace: str, labels: Mapping[str, str], origin: str) -> None:
+        """A Job or Pod appeared, changed or went; its labels tell whose it is."""
+        kind = ROLE_KINDS.get(labels.get(names.LABEL_ROLE, ""))
+        owner = labels.get(names.LABEL_OWNER)
+        if kind and owner and (key := self._named(kind, namespace, owner)):
+            self.hint(key, origin)
+
+    def hint_workload(self, namespace: str, name: str) -> None:
+        """A Deployment appeared, changed or went; most changes say nothing about its version."""
+        place = (namespace, name)
+        workload = self.snapshot.workload(namespace, name)
+        if workload is not None and self._workloads_seen.get(place) == workload:
+            return
+        if workload is None:
+            self._workloads_seen.pop(place, None)
+        else:
+            self._workloads_seen[place] = workload
+        for kind in (names.PROVIDER, names.CONSUMER):
+            for body in self.snapshot.bodies(kind, namespace):
+                source = ((body.get("spec") or {}).get("version") or {}).get("fromWorkload") or {}
+                if source.get("name") == name:
+                    self.hint(Key(kind, namespace, body["metadata"]["name"]), "workload")
+
+    def hint_hook(self, key: Key, pacticipant: str | None) -> bool:
+        """A broker says that something was published; nothing that it says is believed.
+
+        Args:
+            key: the PactBroker.
+            pacticipant: the provider that it speaks of, if it says so.
+
+        Returns:
+            Whether there is such a PactBroker.
+        """
+        if self.snapshot.body(key) is None:
+            return False
+        for kind in (names.PROVIDER, names.VERIFICATION):
+            for body in self._dependents(kind, key):
+                said = pacticipant is None or (body.get("spec") or {}).get("pacticipant") == pacticipant
+                if said and not (body.get("status") or {}).get("completionTime"):
+                    self.hint(Key(kind, key.namespace, body["metadata"]["name"]), "hook")
+        return True
+
+    def seconds_since_last_look(self) -> float | None:
+        """Seconds since a look last ended, None before the first."""
+        return None if self._last_look is None else max(0.0, self._clock.now() - self._last_look)
+
+    def _look_at(self, key: Key) -> None:
+        self.hint(key, "plan")
+
+    def _named(self, kind: str, namespace: str, label: str) -> Key | None:
+        # A label holds a name, or its digest where the name is too long for a label.
+        key = Key(kind, namespace, label)
+        if self.snapshot.body(key) is not None:
+            return key
+        for body in self.snapshot.bodies(kind, namespace):
+            name = body["metadata"]["name"]
+            if label_value(name) == label:
+                return Key(kind, namespace, name)
+        return None
+
+    def _dependents(self, kind: str, broker: Key) -> list[Body]:
+        return [
+            body
+            for body in self.snapshot.bodies(kind, broker.namespace)
+            if ((body.get("spec") or {}).get("brokerRef") or {}).get("name") == broker.name
+        ]
+
+    # -- looks
+
+    async def run(self, workers: int) -> None:
+        """Works until cancelled.
+
+        Args:
+            workers: looks at the same time. A worker mostly waits, so there can be many of them.
+        """
+        await self._opened.wait()
+        async with asyncio.TaskGroup() as group:
+            for number in range(workers):
+                group.create_task(self._work(), name=f"worker {number}")
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self.look(key)
+            finally:
+                self.queue.done(key)
+
+    async def look(self, key: Key) -> Outcome:
+        """Looks at one object and plans its next look; what goes wrong is logged and tried again later.
+
+        Args:
+            key: the object; one that is gone is no error.
+
+        Returns:
+            How it ended.
+        """
+        started = time.monotonic()
+        try:
+            done = await self.reconcile(key)
+        except ClusterError as error:
+            done = Done(Outcome.CONFLICT if error.status == 409 else Outcome.ERROR)
+            if done.outcome is Outcome.ERROR:
+                logger.warning("%s: %s", key, error)
+        except Exception as error:  # noqa: BLE001  (one broken object must not stop the others)
+            done = Done(Outcome.ERROR)
+            self._report(key, error)
+        else:
+            self._reported.pop(key, None)
+        self._plan_next(key, done)
+        self._last_look = self._clock.now()
+        self._observer.looked(key.kind, done.outcome, time.monotonic() - started)
+        return done.outcome
+
+    def _plan_next(self, key: Key, done: Done) -> None:
+        if done.outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.ERROR):
+            self.queue.retry(key)
+            return
+        self.queue.forget(key)
+        if done.requeue_after is not None:
+            self.queue.add(key, after=done.requeue_after)
+
+    def _report(self, key: Key, error: Exception) -> None:
+        said = repr(error)
+        if self._reported.get(key) == said:
+            logger.error("%s: the same again: %s", key, said)
+        else:
+            self._reported[key] = said
+            logger.error("%s: the look failed", key, exc_info=error)
+
+    async def reconcile(self, key: Key) -> Done:
+        """Gathers, plans and executes for one object.
+
+        Raises:
+            ClusterError: the API server refused a write, or did not answer.
+        """
+        body = self.snapshot.body(key)
+        if body is None:
+            if key.kind == names.BROKER:
+                self._broker_changed(key, None)
+            return Done(Outcome.GONE)
+        done = await self._one(key, body)
+        if key.kind == names.BROKER:
+            self._sweep(key, body)
+        return done
+
+    async def _one(self, key: Key, body: Body) -> Done:
+        parsed = MODELS[key.kind].parse(body)
+        if isinstance(parsed, str):
+            message = parsed
+            return await self._executor.execute(
+                key, body, lambda _failed: plan.plan_invalid(body, message, self._clock.now())
+            )
+        facts, decide = await self._facts(parsed)
+        broker = parsed if isinstance(parsed, PactBroker) else None
+        return await self._executor.execute(
+            key, body, lambda failed: decide(dataclasses.replace(facts, failed=failed)), broker
+        )
+
+    async def _facts(self, parsed: Object) -> tuple[Any, Callable[[Any], Plan]]:
+        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings())
+        match parsed:
+            case PactBroker():
+                return await gather.broker(parsed), plan.plan_broker
+            case PactConsumer():
+                return await gather.consumer(parsed), plan.plan_consumer
+            case PactProvider():
+                return await gather.provider(parsed), plan.plan_provider
+            case PactVerification():
+                return await gather.verification(parsed), plan.plan_verification
+        raise TypeError(f"no plan for {type(parsed).__name__}")
+
+    def _sweep(self, key: Key, body: Body) -> None:
+        """After a PactBroker its PactProviders; after a change of it all that may have waited for it."""
+        meta = body["metadata"]
+        self._broker_changed(key, (meta.get("uid", ""), meta.get("generation", 0)))
+        for provider in self._dependents(names.PROVIDER, key):
+            self.hint(Key(names.PROVIDER, key.namespace, provider["metadata"]["name"]), "sweep")
+
+    def _broker_changed(self, key: Key, seen: tuple[str, int] | None) -> None:
+        if self._brokers_seen.get(key) == seen:
+            return
+        if seen is None:
+            del self._brokers_seen[key]
+        else:
+            self._brokers_seen[key] = seen
+        for kind in (names.PROVIDER, names.CONSUMER, names.VERIFICATION):
+            for dependent in self._dependents(kind, key):
+                self.hint(Key(kind, key.namespace, dependent["metadata"]["name"]), "broker")

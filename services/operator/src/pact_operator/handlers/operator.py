@@ -1,0 +1,154 @@
+"""The whole operator in one event loop: kopf's watches, the engine's workers, the HTTP endpoints."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Generator
+from typing import Final
+
+import kopf
+import uvicorn
+
+from pact_operator.adapters.brokers import BrokerThreads
+from pact_operator.adapters.clock import SystemClock
+from pact_operator.adapters.cluster import KubernetesCluster
+from pact_operator.core.facts import Key, Settings
+from pact_operator.engine.queue import KeyedQueue
+from pact_operator.engine.reconciler import Reconciler
+from pact_operator.handlers import lifecycle, watches
+from pact_operator.handlers.hooks import create_app
+from pact_operator.handlers.indexes import IndexSnapshot
+from pact_operator.hooktoken import HookToken
+from pact_operator.metrics import Metrics
+from pact_operator.ports import Cluster
+from pact_operator.settings import OperatorSettings
+
+logger = logging.getLogger(__name__)
+
+HANDLERS: Final = (lifecycle, watches)
+"""Importing these registers their functions with kopf."""
+
+WORKERS: Final = 32
+"""Looks at the same time. They mostly wait for the API server or a broker."""
+
+
+async def operate(
+    settings: OperatorSettings,
+    *,
+    stop: asyncio.Event | None = None,
+    cluster: Cluster | None = None,
+    listener: socket.socket | None = None,
+) -> None:
+    """Runs the operator until it is told to stop (SIGTERM, SIGINT, or `stop`).
+
+    Args:
+        settings: see `OperatorSettings`.
+        stop: ends it when set; for tests and embedding.
+        cluster: takes the place of the API server for writes; else it is found as `KubernetesCluster.connect` says.
+        listener: socket for the HTTP endpoints, in place of the port of the settings.
+
+    Raises:
+        ClusterError: there is no cluster to work in.
+        RuntimeError: a part ended by itself; whatever started the process should start it anew.
+    """
+    stop = stop or asyncio.Event()
+    token = HookToken(settings.hook_token_file)
+    metrics = Metrics()
+    kubernetes = None if cluster else await KubernetesCluster.connect()
+    api = cluster or kubernetes
+    assert api is not None, "either given or connected"  # noqa: S101
+    brokers = BrokerThreads(api.secret, token.value, observe=metrics.asked)
+    queue: KeyedQueue[Key] = KeyedQueue(cap=60.0)
+    metrics.watch_queue(lambda: len(queue), queue.origins)
+    snapshot = IndexSnapshot()
+    reconciler = Reconciler(
+        snapshot=snapshot,
+        cluster=api,
+        brokers=brokers,
+        clock=SystemClock(),
+        settings=lambda: _facts(settings, token),
+        queue=queue,
+        observer=metrics,
+    )
+    watching = asyncio.Event()
+    server = _Server(
+        uvicorn.Config(
+            create_app(reconciler, token, metrics, watching.is_set),
+            host=settings.http_host,
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            limit_concurrency=200,
+        )
+    )
+    parts = {
+        asyncio.create_task(reconciler.run(WORKERS), name="engine"),
+        asyncio.create_task(server.serve(sockets=[listener] if listener else None), name="http"),
+    }
+    # kopf takes every task that is made after its own for one of its own: the others must have begun before.
+    await asyncio.sleep(0)
+    parts.add(
+        asyncio.create_task(
+            kopf.operator(
+                memo=kopf.Memo(reconciler=reconciler, snapshot=snapshot),
+                standalone=True,
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+                liveness_endpoint=f"http://{settings.http_host}:{settings.health_port}/healthz",
+                stop_flag=stop,
+                ready_flag=watching,
+            ),
+            name="watches",
+        )
+    )
+    try:
+        await _until_one_ends(parts)
+    finally:
+        stop.set()
+        server.should_exit = True
+        await _end(parts)
+        brokers.close()
+        if kubernetes:
+            await kubernetes.close()
+
+
+async def _until_one_ends(parts: set[asyncio.Task[None]]) -> None:
+    ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    for part in ended:
+        if not part.cancelled() and (error := part.exception()) is not None:
+            raise RuntimeError(f"The part {part.get_name()!r} of the operator has failed: {error}") from error
+        if part.get_name() != "watches":
+            # Only the watches may end: they do when the process is told to.
+            raise RuntimeError(f"The part {part.get_name()!r} of the operator has ended.")
+
+
+async def _end(parts: set[asyncio.Task[None]]) -> None:
+    for part in parts:
+        if part.get_name() == "engine":
+            part.cancel()
+    _, pending = await asyncio.wait(parts, timeout=10.0)
+    for part in pending:
+        logger.warning("The part %r of the operator did not end in time.", part.get_name())
+        part.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+
+
+def _facts(settings: OperatorSettings, token: HookToken) -> Settings:
+    return Settings(
+        verifier_image=settings.verifier_image,
+        publisher_image=settings.publisher_image,
+        image_pull_policy=settings.image_pull_policy,
+        hook_url=settings.hook_url,
+        hook_token_digest=token.digest(),
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the process's signals alone: kopf handles them for all."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
