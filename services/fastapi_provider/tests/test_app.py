@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fastapi.testclient import TestClient
+
 from fastapi_provider import create_app
 
 
@@ -41,7 +42,8 @@ def test_creating_a_user_sends_the_event(client: TestClient, caplog: pytest.LogC
         user = client.post("/users", json={"name": "Alice"}).json()
 
     events = [json.loads(record.message) for record in caplog.records if record.name == "fastapi_provider.events"]
-    assert events == [{"event": "user_created", "user": user}]
+    told = {field: user[field] for field in ("id", "name", "created_on")}
+    assert events == [{"event": "user_created", "user": told}]
 
 
 def test_a_refused_user_sends_no_event(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 from flask.testing import FlaskClient
+
 from flask_provider import create_app
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from flask.testing import FlaskClient
+
 from flask_provider import create_app
 
 

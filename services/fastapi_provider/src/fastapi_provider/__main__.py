@@ -22,11 +22,11 @@ def main() -> None:
     if not port.isdecimal() or int(port) > 65535:
         _refuse(f"PORT must be a number from 0 to 65535, not {port!r}.")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    config = uvicorn.Config(create_app(), host=host, port=int(port), server_header=False)
+    server = uvicorn.Server(uvicorn.Config(create_app(), host=host, port=int(port), server_header=False))
     try:
-        uvicorn.Server(config).run()
-    except SystemExit as error:  # uvicorn has said on the log why it could not listen
-        if error.code == 1:
+        server.run()
+    except SystemExit:
+        if not server.started:  # uvicorn has said on the log what stood in the way
             _refuse(f"Cannot listen on {host}:{port}. Set HOST and PORT to a free address.")
         raise
 

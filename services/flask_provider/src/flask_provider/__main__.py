@@ -4,6 +4,7 @@ Waitress serves it from one process with threads: little memory beside a verifie
 to disk, and one process is what users in memory and provider states need.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if not port.isdecimal() or int(port) > 65535:
         _refuse(f"PORT must be a number from 0 to 65535, not {port!r}.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         waitress.serve(create_app(), host=host, port=int(port), threads=4, ident=None)
     except (OSError, ValueError) as error:  # taken or forbidden; not an address at all
