@@ -277,3 +277,54 @@ def test_a_flood_of_contracts_is_taken_in_portions() -> None:
     [create] = plan_provider(facts(*many)).actions
     assert isinstance(create, CreateVerification)
     assert len(create.manifest["spec"]["pacts"]) == MAX_PACTS_PER_RUN
+
+
+def asked(world: World, token: str) -> None:
+    body = {
+        "metadata": world.provider.metadata.model_dump(by_alias=True),
+        "status": world.provider.status.model_dump(by_alias=True),
+    }
+    body["metadata"]["annotations"] = {"pact-operator.dev/requested-at": token}
+    world.provider = type(world.provider).model_validate(
+        {**body, "spec": world.provider.spec.model_dump(by_alias=True, exclude_none=True)}
+    )
+
+
+def test_a_broken_contract_runs_once_more_for_each_request_of_a_person() -> None:
+    world = World(provider(), (contract(), contract("mobile", "b2")))
+    world.look_at_provider()
+    finish(world, 1, message("ContractBroken", "ContractBroken"), broken(), passed("mobile", "b2"))
+    assert world.look_at_provider().actions == ()
+    for token in ("monday", "tuesday"):
+        world.now += 100
+        asked(world, token)
+        [create] = world.look_at_provider().actions
+        assert isinstance(create, CreateVerification)
+        assert [pact["consumer"] for pact in create.manifest["spec"]["pacts"]] == ["web"]
+        assert world.look_at_provider().actions == ()
+        finish(world, 1, message("ContractBroken", "ContractBroken"), broken())
+        asked(world, token)
+        assert world.look_at_provider().actions == ()
+    assert len(world.runs) == 3
+
+
+def test_a_request_where_nothing_is_broken_runs_nothing() -> None:
+    world = World(provider(rerun="now"), (contract(),), results=results(passed()))
+    assert world.look_at_provider().actions == ()
+
+
+def test_every_version_that_matters_owes_its_own_results() -> None:
+    answers = (
+        VersionFacts("1.0.0", (contract(),), results(passed())),
+        VersionFacts("0.9.0", (contract(),), {}, current=False),
+    )
+    plan = plan_provider(facts(provider=provider(run={"maxConcurrent": 2}), versions=answers))
+    [create] = plan.actions
+    assert isinstance(create, CreateVerification)
+    assert create.manifest["spec"]["providerVersion"] == "0.9.0"
+    assert plan.status is not None
+    assert plan.status["version"] == "1.0.0"
+    assert {(c["providerVersion"], c["state"]) for c in plan.status["contracts"]} == {
+        ("1.0.0", "Verified"),
+        ("0.9.0", "Owed"),
+    }

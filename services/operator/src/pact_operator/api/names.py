@@ -32,6 +32,9 @@ LABEL_PROVIDER: Final = f"{GROUP}/provider"
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "pact-operator"
 
+ANNOTATION_REQUESTED: Final = f"{GROUP}/requested-at"
+"""On a PactProvider: a new value runs its broken contracts once more, as a new `spec.rerun` does."""
+
 ROLE_VERIFIER: Final = "verifier"
 ROLE_CONSUMER: Final = "consumer"
 

@@ -404,6 +404,11 @@ class PactProviderSpec(Strict):
         default=None, description="Also verify work-in-progress pacts published since this day (YYYY-MM-DD)."
     )
     run: Run = Field(default_factory=Run, description="How the Jobs run.")
+    rerun: Text | None = Field(
+        default=None,
+        description="Any new text here runs the broken contracts once more, such as the time of day. "
+        "The annotation pact-operator.dev/requested-at does the same.",
+    )
     suspend: bool = Field(default=False, description="Start no verification.")
 
 
@@ -491,6 +496,7 @@ class PactVerificationSpec(Strict):
         default=False, description="Publish the results to the broker. Off for a candidate that is only asked about."
     )
     attempt: int = Field(default=0, ge=0, description="How many runs of the same work went before it.")
+    request: Text | None = Field(default=None, description="The request of a person that it answers, if it does.")
     run: Run = Field(default_factory=Run, description="How the Job runs.")
 
 

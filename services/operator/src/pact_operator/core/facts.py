@@ -70,6 +70,8 @@ class VersionFacts:
     contracts: tuple[Contract, ...]
     results: Mapping[tuple[str, str], Result]
     """(consumer, content SHA) -> last result."""
+    current: bool = True
+    """Whether it is the version of the object, not one that the broker only holds as deployed or released."""
 
 
 @dataclass(frozen=True, slots=True)

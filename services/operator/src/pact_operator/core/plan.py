@@ -12,7 +12,7 @@ Both are total and idempotent: applied to the state that they made, they plan no
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pact_operator.api import names
@@ -21,6 +21,7 @@ from pact_operator.api.v1alpha1 import (
     Condition,
     ContractStatus,
     PactBroker,
+    PactProvider,
     PactResult,
     PactVerification,
 )
@@ -84,6 +85,8 @@ class Row:
     result_url: str = ""
     due_at: float | None = None
     """When it may be run again; None: no time will bring that about."""
+    current: bool = True
+    """Whether it speaks of the object's own version."""
 
 
 def plan_provider(facts: ProviderFacts) -> Plan:
@@ -110,7 +113,8 @@ def plan_provider(facts: ProviderFacts) -> Plan:
         failure = facts.versions or Failure(Trouble.UNAVAILABLE, "The broker has not been asked yet.")
         return _held(facts, shown, known(failure.trouble, Reason.BROKER_UNAVAILABLE), failure.message)
 
-    rows = [row for vf in facts.versions for row in _rows(vf, facts.verifications)]
+    request = _request(provider)
+    rows = [row for vf in facts.versions for row in _rows(vf, facts.verifications, request)]
     matter = {vf.version for vf in facts.versions}
     active = [run for run in facts.verifications if not finished(run)]
     superseded = [run for run in active if run.spec.provider_version not in matter]
@@ -134,21 +138,28 @@ def plan_provider(facts: ProviderFacts) -> Plan:
     )
 
 
-def _rows(vf: VersionFacts, runs: Iterable[PactVerification]) -> list[Row]:
+def _request(provider: PactProvider) -> str | None:
+    """What a person's request to run again is called: both ways of asking count, a new value of either is new."""
+    asked = (provider.spec.rerun, provider.metadata.annotations.get(names.ANNOTATION_REQUESTED))
+    return digest(*asked) if any(asked) else None
+
+
+def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | None) -> list[Row]:
     newest: dict[tuple[str, str], PactVerification] = {}
-    for run in sorted(runs, key=lambda run: (run.spec.attempt, parse(run.metadata.creation_timestamp))):
+    for run in sorted(runs, key=lambda run: (parse(run.metadata.creation_timestamp), run.spec.attempt)):
         if run.spec.provider_version == vf.version:
             for pact in run.spec.pacts or ():
                 newest[pact.consumer, pact.content_sha] = run
-    return [
-        _row(
-            contract,
-            vf.version,
-            vf.results.get((contract.consumer, contract.content_sha)),
-            newest.get((contract.consumer, contract.content_sha)),
-        )
-        for contract in vf.contracts
-    ]
+    rows = []
+    for contract in vf.contracts:
+        key = (contract.consumer, contract.content_sha)
+        last = newest.get(key)
+        row = _row(contract, vf.version, vf.results.get(key), last)
+        if request and row.state in ("Failed", "PendingFailed") and (last is None or last.spec.request != request):
+            # Broken stays broken until content or version changes - or a person asks.
+            row = replace(row, due_at=0.0)
+        rows.append(replace(row, current=vf.current))
+    return rows
 
 
 def _row(contract: Contract, version: str, result: Result | None, run: PactVerification | None) -> Row:
@@ -192,7 +203,9 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
     """One PactVerification for all that waits at the same moment; the same work always gets the same name."""
     meta, spec = facts.provider.metadata, facts.provider.spec
     rows = sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha))[:MAX_PACTS_PER_RUN]
-    attempt = max(row.run.spec.attempt + 1 if row.run else 0 for row in rows)
+    request = _request(facts.provider)
+    again = [row.run for row in rows if row.run and row.run.spec.request == request]
+    attempt = max((run.spec.attempt + 1 for run in again), default=0)
     work = [(row.contract.consumer, row.contract.content_sha) for row in rows]
     run_spec = {
         "brokerRef": {"name": spec.broker_ref.name},
@@ -212,6 +225,8 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
         "attempt": attempt,
         "run": spec.run.model_dump(by_alias=True, exclude_none=True),
     }
+    if request:
+        run_spec["request"] = request
     if spec.branch:
         run_spec["providerBranch"] = spec.branch
     if spec.provider_states:
@@ -222,7 +237,7 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
         "apiVersion": names.API_VERSION,
         "kind": names.VERIFICATION,
         "metadata": {
-            "name": child_name(meta.name, digest(meta.uid, version, work, attempt)),
+            "name": child_name(meta.name, digest(meta.uid, version, work, attempt, request)),
             "namespace": meta.namespace,
             "labels": {
                 names.LABEL_MANAGED_BY: names.MANAGED_BY,
@@ -259,7 +274,11 @@ def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
             f"No pact for {facts.provider.spec.pacticipant!r} is in scope of the selectors: nothing was checked.",
         )
     failed = [row for row in rows if row.state == "Failed"]
-    blocked = [row for row in rows if row.state == "Blocked"]
+    # A version that the broker believes to be deployed, but that has no image any more, is the record's trouble: it
+    # is shown among the contracts, and does not hold the current version up.
+    blocked = [
+        row for row in rows if row.state == "Blocked" and (row.current or row.reason is not Reason.IMAGE_PULL_FAILED)
+    ]
     going = [row for row in rows if row.state in ("Owed", "Running")]
     if failed:
         first = failed[0]
