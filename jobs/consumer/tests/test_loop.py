@@ -75,8 +75,8 @@ def _environment(tree: Path, part: str, **more: str) -> dict[str, str]:
     }
 
 
-def _run_tests(tree: Path, part: str, tests: str = "tests", **environment: str) -> None:
-    run = subprocess.run(
+def _run_tests(tree: Path, part: str, tests: str = "tests", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--import-mode=importlib"),
             f"--rootdir={tree / part}",
@@ -87,11 +87,11 @@ def _run_tests(tree: Path, part: str, tests: str = "tests", **environment: str) 
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def _write_pacts(tree: Path, directory: Path) -> Path:
-    _run_tests(tree, "jobs/consumer", "tests/contract", PACT_DIR=str(directory))
+    run = _run_tests(tree, "jobs/consumer", "tests/contract", PACT_DIR=str(directory))
+    assert run.returncode == 0, run.stdout + run.stderr
     return directory
 
 
@@ -163,6 +163,27 @@ def verify(pacts: dict[str, Path], ports: dict[tuple[str, str], int]) -> Verify:
     return verify
 
 
+def test_a_folder_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "pacts").write_text("a file, not a folder")
+
+    run = _run_tests(REPOSITORY, "jobs/consumer", "tests/contract", PACT_DIR=str(tmp_path / "pacts"))
+
+    assert run.returncode == 2
+    assert "mount a volume there" in run.stdout
+
+
+def test_pacts_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:
+    old = tmp_path / "users-consumer-retired-provider.json"
+    other = tmp_path / "another-consumer-flask-provider.json"
+    for path in (old, other):
+        path.write_text("{}")
+
+    _write_pacts(REPOSITORY, tmp_path)
+
+    assert not old.exists()
+    assert other.exists()
+
+
 def test_one_pact_for_each_pair(pacts: dict[str, Path]) -> None:
     files = {path.name: json.loads(path.read_text()) for path in pacts[BASE].iterdir()}
 
@@ -195,7 +216,8 @@ def test_a_provider_that_serves_email_keeps_both_pacts(verify: Verify) -> None:
 
 
 def test_a_provider_that_serves_email_passes_its_own_tests(trees: Trees) -> None:
-    _run_tests(trees.serving, "services/fastapi_provider")
+    run = _run_tests(trees.serving, "services/fastapi_provider")
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("package", ["flask_provider", "fastapi_provider"])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ PROVIDERS = ["flask-provider", "fastapi-provider"]
 def pact_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pact files: `PACT_DIR` in a Job, a temporary one on a developer's machine."""
     directory = Path(os.environ.get("PACT_DIR") or tmp_path_factory.mktemp("pacts"))
+    with suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    if not directory.is_dir() or not os.access(directory, os.W_OK):
+        pytest.exit(f"PACT_DIR={directory} cannot be written to: mount a volume there or name another folder.", 2)
     # Every test adds its interaction to its pair's file. What an earlier run left would stay in it for ever.
     for old in directory.glob(f"{CONSUMER}-*.json"):
         old.unlink()
