@@ -191,10 +191,8 @@ def _ensure(
     executable: tuple[str, ...] = (),
 ) -> str:
     sources = workspace.sources / "base-images"
-    key = fingerprint(
-        [name, _codename(), json.dumps(dict(extra or {}), sort_keys=True), Path(__file__).read_bytes()]
-        + tree_parts(sources, "packages.toml")
-    )
+    inputs = json.dumps([name, _codename(), dict(extra or {})], sort_keys=True)
+    key = fingerprint([inputs, Path(__file__).read_bytes(), *tree_parts(sources, "packages.toml")])
     reference = f"localhost/pact-{name}:{key}"
     with workspace.locked(f"base-{name}"):
         if engine.image_id(reference):

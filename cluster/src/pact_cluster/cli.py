@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 
+from pact_cluster.engine import ensure_engine
 from pact_cluster.errors import ClusterError
 from pact_cluster.images import NAMES, build_images, load_images, machine_settings_in
 from pact_cluster.kind import delete_cluster, ensure_cluster, env, find_cluster, leftovers_of, uses_local_images
@@ -117,15 +118,9 @@ def _build(workspace: Workspace, options: argparse.Namespace, report: Reporter) 
     names = list(options.names)
     if not names:
         names = list(NAMES)
-        if uses_local_images(workspace, ensure_cluster_engine(workspace, report), report):
+        if uses_local_images(workspace, ensure_engine(workspace, report), report):
             names.append("postgres")
     return build_images(workspace, dict.fromkeys(names, options.tag), report)
-
-
-def ensure_cluster_engine(workspace: Workspace, report: Reporter):
-    from pact_cluster.engine import ensure_engine
-
-    return ensure_engine(workspace, report)
 
 
 def _images(workspace: Workspace, options: argparse.Namespace, report: Reporter) -> int:

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pact_cluster import leftovers
 from pact_cluster.errors import ClusterError, CommandFailedError
@@ -34,6 +35,8 @@ DEBIAN_PACKAGES = (
 )
 NETWORK = "kind"
 _CGROUP = "pact-operator"
+# Made by the daemon wherever its own folders are.
+_SIDE_FOLDERS = (Path("/run/docker"), Path("/run/containerd"), Path("/etc/docker"), Path("/lib/modules"))
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
@@ -243,13 +246,13 @@ def _place_bounded_runtime(workspace: Workspace) -> Path:
     return runtime
 
 
-def _machine_before() -> dict[str, str | bool]:
+def _machine_before() -> dict[str, Any]:
     return {
         "iptables": _saved_rules("iptables"),
         "ip6tables": _saved_rules("ip6tables"),
         "ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(),
-        "lib_modules": Path("/lib/modules").exists(),
         "docker0": Path("/sys/class/net/docker0").exists(),
+        "folders": [str(folder) for folder in _SIDE_FOLDERS if folder.exists()],
     }
 
 
@@ -328,7 +331,7 @@ def stop_own_engine(workspace: Workspace, report: Reporter) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _restore(before: dict[str, str | bool]) -> None:
+def _restore(before: dict[str, Any]) -> None:
     if not before:
         return
     for flavour in ("iptables", "ip6tables"):
@@ -337,9 +340,9 @@ def _restore(before: dict[str, str | bool]) -> None:
     if not before["docker0"]:
         succeeds(["ip", "link", "delete", "docker0"])
     Path("/proc/sys/net/ipv4/ip_forward").write_text(str(before["ip_forward"]))
-    modules = Path("/lib/modules")
-    if not before["lib_modules"] and modules.is_dir() and not any(modules.iterdir()):
-        modules.rmdir()
+    for folder in _SIDE_FOLDERS:
+        if str(folder) not in before["folders"]:
+            leftovers.remove_empty_folders(folder)
 
 
 def remaining(workspace: Workspace) -> list[str]:

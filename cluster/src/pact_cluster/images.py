@@ -224,15 +224,15 @@ def machine_settings_in(workspace: Workspace, reference: str) -> list[str]:
                 if stream_ is None or member.name.endswith(".json"):
                     continue
                 try:
-                    layer = tarfile.open(fileobj=stream_)
+                    with tarfile.open(fileobj=stream_) as layer:
+                        found += layer_traces(layer, markers)
                 except tarfile.ReadError:
                     continue  # a version file or a checksum
-                with layer:
-                    found += _layer_traces(layer, markers)
     return sorted(set(found))
 
 
-def _layer_traces(layer: tarfile.TarFile, markers: list[bytes]) -> Iterator[str]:
+def layer_traces(layer: tarfile.TarFile, markers: list[bytes]) -> Iterator[str]:
+    """Traces of the machine in one layer: pip's and other clients' files, and files that hold a marker."""
     for member in layer:
         if PurePosixPath(member.name).name in {"pip.conf", ".pip", ".netrc", ".pypirc"}:
             yield f"file {member.name}"
@@ -264,7 +264,7 @@ def _build(
     dockerfile: Path,
     tag: str | None,
     arguments: Mapping[str, str],
-    local: bool,  # noqa: FBT001
+    local: bool,
     report: Reporter,
 ) -> str:
     key = content_key(workspace.root, dockerfile, arguments)

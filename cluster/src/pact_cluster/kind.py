@@ -43,7 +43,7 @@ class Cluster:
 
 
 def official_image(workspace: Workspace) -> str:
-    """kind's own node image, as `kind.yaml` pins it.
+    """The official node image, as `kind.yaml` pins it.
 
     Raises:
         ClusterError: The file names none.
@@ -128,7 +128,7 @@ def ensure_cluster(workspace: Workspace, report: Reporter | None = None) -> Clus
         engine = ensure_engine(workspace, report)
         ensure_tools(workspace, COMMAND_TOOLS, report)
         workspace.state.mkdir(parents=True, exist_ok=True)
-        image = _running_image(workspace, engine)
+        image = _running_image(engine)
         if image and not _revive(workspace, engine, report):
             report.say("The cluster that was there does not come back; a new one is made.")
             _delete(workspace, engine, report)
@@ -149,7 +149,7 @@ def find_cluster(workspace: Workspace) -> Cluster | None:
         except ClusterError:
             return None
     engine = find_engine(workspace)
-    image = _running_image(workspace, engine) if engine else ""
+    image = _running_image(engine) if engine else ""
     if engine is None or not image or not _answers(workspace):
         return None
     local = image.startswith("localhost/")
@@ -161,7 +161,7 @@ def delete_cluster(workspace: Workspace, report: Reporter | None = None) -> None
     report = report or Reporter()
     with workspace.locked("cluster"):
         engine = find_engine(workspace)
-        if engine and _running_image(workspace, engine):
+        if engine and _running_image(engine):
             _delete(workspace, engine, report)
         if engine and (workspace.state / "network").exists():
             succeeds(["docker", "network", "rm", NETWORK], environment=base_environment() | engine.environment)
@@ -176,7 +176,7 @@ def leftovers_of(workspace: Workspace) -> list[str]:
     """What is left of cluster and engine, one phrase each; empty after a clean `down`."""
     found = remaining(workspace)
     engine = find_engine(workspace)
-    if engine and _running_image(workspace, engine):
+    if engine and _running_image(engine):
         found.append(f"container {NODE}")
     if workspace.state.exists():
         found.append(f"folder {workspace.state}")
@@ -196,7 +196,7 @@ def _existing(workspace: Workspace, report: Reporter) -> Cluster:
     return Cluster(context, None, None, "", sealed=False, enforces_network_policies=None)
 
 
-def _running_image(workspace: Workspace, engine: Engine) -> str:
+def _running_image(engine: Engine) -> str:
     """The image of the node's container, running or stopped; empty if there is none."""
     listed = engine.docker("ps", "-a", "--filter", f"name=^{NODE}$", "--format", "{{json .}}", timeout=30).strip()
     return str(json.loads(listed.splitlines()[0])["Image"]) if listed else ""

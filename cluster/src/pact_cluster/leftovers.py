@@ -49,9 +49,12 @@ def commands_to_restore(before: str, after: str) -> list[list[str]]:
     for name, table in new.items():
         was = old.get(name, _Table())
         chains = [c for c in table.policies if c not in was.policies and _DOCKER_CHAIN.match(c)]
-        for rule in (Counter(table.rules) - Counter(was.rules)).elements():
-            if rule.split()[1] not in chains and _DOCKERS.search(rule):
-                commands.append(["-t", name, "-D", *_words(rule)[1:]])
+        added = (Counter(table.rules) - Counter(was.rules)).elements()
+        commands += [
+            ["-t", name, "-D", *_words(rule)[1:]]
+            for rule in added
+            if rule.split()[1] not in chains and _DOCKERS.search(rule)
+        ]
         commands += [["-t", name, "-F", chain] for chain in chains]
         commands += [["-t", name, "-X", chain] for chain in chains]
         forward = was.policies.get("FORWARD", "ACCEPT")
@@ -107,6 +110,16 @@ def remove_cgroups(parent: str, root: Path = Path("/sys/fs/cgroup")) -> list[Pat
             except OSError:
                 continue  # busy: the top stays and is reported
     return [top for top in tops if top.exists()]
+
+
+def remove_empty_folders(top: Path) -> None:
+    """Remove a folder and those in it, as far as there is no file in them."""
+    folders = sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: len(p.parts), reverse=True)
+    for folder in (*folders, top):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # something is in it: not ours to remove
 
 
 def _words(rule: str) -> list[str]:

@@ -60,10 +60,11 @@ def tool_problems(facts: Facts) -> list[str]:
     if not facts.to_build or (facts.go is not None and facts.go >= facts.go_needed):
         return []
     have = "none" if facts.go is None else "only " + _dotted(facts.go)
-    return [
+    sentence = (
         f"Go {_dotted(facts.go_needed)} or newer is needed to build {', '.join(facts.to_build)}, and {have} was found: "
         "install it from https://go.dev/dl/."
-    ]
+    )
+    return [sentence]
 
 
 def engine_problems(facts: Facts) -> list[str]:
@@ -81,7 +82,7 @@ def engine_problems(facts: Facts) -> list[str]:
         problems.append(facts.cgroup_problem)
     elif lacking := sorted(_NEEDED_CGROUPS - facts.cgroups):
         problems.append(
-            f"The kernel offers no cgroup controller for {', '.join(lacking)}: mount or enable it; nodes cannot run without."
+            f"The kernel offers no cgroup controller for {', '.join(lacking)}: mount or enable it, a node needs it."
         )
     if len(str(facts.state_folder)) > _LONGEST_FOLDER:
         problems.append(
@@ -96,8 +97,8 @@ def space_problems(facts: Facts) -> list[str]:
     problems: list[str] = []
     if facts.free_disk < _DISK_GIB * _GIB:
         problems.append(
-            f"{_DISK_GIB} GiB of disk are needed at {facts.disk_folder}, and {facts.free_disk / _GIB:.1f} GiB are free: "
-            "free some, or set XDG_CACHE_HOME to a larger disk."
+            f"{_DISK_GIB} GiB of disk are needed at {facts.disk_folder}, but only {facts.free_disk / _GIB:.1f} GiB "
+            "are free: free some, or set XDG_CACHE_HOME to a larger disk."
         )
     if facts.free_memory < _MEMORY_GIB * _GIB:
         problems.append(

@@ -48,6 +48,7 @@ class Reporter:
     def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
         self._quiet = quiet
+        self._live_line = threading.Lock()
         self.timings: list[tuple[str, float]] = []
 
     @property
@@ -72,11 +73,11 @@ class Reporter:
         """
         step = Step(title)
         ended = threading.Event()
-        status = (
-            Status(step.line(), console=self._console, refresh_per_second=8)
-            if self.live and self._console._live_stack == []  # noqa: SLF001 - rich has no public question for it
-            else None
-        )
+        # One live line at a time: of steps that run side by side the first has it, the others end as plain lines.
+        first = self._live_line.acquire(blocking=False)
+        status = Status(step.line(), console=self._console, refresh_per_second=8) if self.live and first else None
+        if first and status is None:
+            self._live_line.release()
         watcher = threading.Thread(target=self._watch, args=(step, status, ended), daemon=True)
         if status:
             status.start()
@@ -91,12 +92,12 @@ class Reporter:
         self.timings.append((title, step.seconds))
         self.say(f"done    {step.title} ({step.seconds:.1f} s)")
 
-    @staticmethod
-    def _end(watcher: threading.Thread, ended: threading.Event, status: Status | None) -> None:
+    def _end(self, watcher: threading.Thread, ended: threading.Event, status: Status | None) -> None:
         ended.set()
         watcher.join()
         if status:
             status.stop()
+            self._live_line.release()
 
     def _watch(self, step: Step, status: Status | None, ended: threading.Event) -> None:
         interval = 0.25 if status else _HEARTBEAT_SECONDS
