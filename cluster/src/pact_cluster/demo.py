@@ -1,0 +1,503 @@
+"""`make demo`, `demo-break`, `demo-fix`, `demo-status`: the whole loop, with what happens shown on the way.
+
+Every command can be run again at any time: it looks at what is there and does what is missing.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from brokerclient import BrokerClient
+from pact_cluster import demo_broker, demo_releases
+from pact_cluster.demo_kube import Condition, Kube, Object, condition
+from pact_cluster.demo_releases import CONSUMER, DEMO, FASTAPI, PROVIDERS, RESTRICTED, SYSTEM, Helm
+from pact_cluster.demo_source import content_version, patched
+from pact_cluster.demo_view import Row, View, broken, describe_excerpt, rows
+from pact_cluster.errors import ClusterError
+from pact_cluster.images import build_images, load_images
+from pact_cluster.kind import Cluster, ensure_cluster, find_cluster, kubectl, uses_local_images
+from pact_cluster.report import Reporter, Step
+from pact_cluster.workspace import ClusterChoice, Workspace
+
+BREAK_PATCH = "jobs/consumer/demo/expects-email.patch"
+FIX_PATCH = "services/fastapi_provider/demo/serves-email.patch"
+PLAIN, CHANGED = "1.0.0", "1.1.0"
+"""The series of versions of the tree as it is, and of a patched one."""
+
+_BROKER_SECONDS = 180.0
+_PUBLISH_SECONDS = 180.0
+_VERDICT_SECONDS = 240.0
+_SHOWN_ROWS = 12
+_FINAL_STATES = {"Verified", "Failed", "PendingFailed"}
+# What no patience mends: a person has to change something.
+_HOPELESS = {
+    "TestsFailed",
+    "NothingWritten",
+    "PactInvalid",
+    "PactNamesAnotherConsumer",
+    "PublishRejected",
+    "InvalidSpec",
+    "BrokerUnauthorized",
+    "NotABroker",
+}
+
+
+@dataclass
+class Progress:
+    """The steps of one command: numbered, timed, with what comes next.
+
+    Attributes:
+        titles: All steps, in order.
+        timings: Of the steps that have ended, in seconds.
+    """
+
+    report: Reporter
+    titles: Sequence[str]
+    timings: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self) -> Iterator[Step]:
+        """Run the next step."""
+        number = len(self.timings)
+        title = self.titles[number]
+        following = f"next: {self.titles[number + 1]}" if number + 1 < len(self.titles) else "the last step"
+        shown = f"{number + 1}/{len(self.titles)} {title}"
+        if not self.report.live:
+            self.report.say(f"start   {shown}; {following}")
+        with self.report.step(shown) as running:
+            running.update(following)
+            yield running
+        self.timings.append((title, running.seconds))
+
+
+class Told:
+    """Passes what a wait sees on to a step; without a terminal also as lines of their own, when it changes."""
+
+    def __init__(self, step: Step, report: Reporter) -> None:
+        self._step = step
+        self._report = report
+        self._last = ""
+
+    def __call__(self, detail: str) -> None:
+        """Take one phrase."""
+        if detail == self._last:
+            return
+        self._last = detail
+        self._step.update(detail)
+        if not self._report.live:
+            self._report.say(f"...     {detail}")
+
+
+@dataclass
+class Session:
+    """What all commands share once the cluster is there."""
+
+    workspace: Workspace
+    report: Reporter
+    kube: Kube
+    cluster: Cluster
+
+    def providers(self) -> dict[str, Object]:
+        """The PactProviders of the demo, by pacticipant."""
+        return {item["spec"]["pacticipant"]: item for item in self.kube.objects("PactProvider", DEMO)}
+
+    def images(
+        self, wanted: Mapping[str, str | None], step: Step, workspace: Workspace | None = None
+    ) -> dict[str, str]:
+        """Build images and load them into the node; name to reference."""
+        step.update(f"building {', '.join(wanted)} where something has changed")
+        built = build_images(workspace or self.workspace, wanted, self.report)
+        step.update(f"loading what the node lacks of {', '.join(wanted)}")
+        load_images(self.workspace, built.values(), self.report)
+        return built
+
+
+@contextmanager
+def session(workspace: Workspace, report: Reporter, cluster: Cluster) -> Iterator[Session]:
+    """Open the API of a cluster."""
+    kube = Kube(cluster.kubeconfig, cluster.context)
+    try:
+        yield Session(workspace, report, kube, cluster)
+    finally:
+        kube.close()
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+
+def demo(workspace: Workspace, report: Reporter | None = None) -> int:
+    """Bring everything up at the tree's versions, wait for the verdicts, show the matrix.
+
+    Returns:
+        0 if every contract holds, else 1.
+
+    Raises:
+        ClusterError: One sentence says what is wrong.
+    """
+    report = report or Reporter()
+    if workspace.settings.cluster is ClusterChoice.CONTEXT:
+        raise ClusterError(
+            "The demo builds its images and loads them into a kind cluster: run it without CLUSTER=context:NAME. For a "
+            "cluster of your own install the charts, as docs/ says."
+        )
+    progress = Progress(
+        report,
+        [
+            "Tools, Docker engine and kind cluster",
+            "Images of the broker and the operator",
+            "Operator and broker (helm)",
+            "Images of the providers, the consumer and the jobs",
+            "Providers (helm)",
+            "Broker ready",
+            "Consumer (helm), its pact tests, publication",
+            "Verification of the contracts",
+        ],
+    )
+    view = View()
+    with workspace.locked("demo"):
+        with progress.step():
+            cluster = ensure_cluster(workspace, report)
+        with session(workspace, report, cluster) as run:
+            version = deploy(run, progress)
+            with demo_broker.connected(workspace, run.kube, DEMO) as client:
+                wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
+                with progress.step() as step:
+                    providers = verdicts(run, wanted, PROVIDERS, Told(step, report))
+                found = _matrix(client, providers)
+    view.matrix(found)
+    view.timings(progress.timings)
+    failures = broken(providers)
+    if failures:
+        view.broken(failures)
+        view.say(
+            "A contract does not hold at the versions of this tree: mend what the table names, and run `make demo`."
+        )
+        return 1
+    view.say(f"{CONSUMER} {version} and both providers keep their contracts, verified in the cluster.")
+    view.say('Look around:   eval "$(.venv/bin/python -m pact_cluster env)"; kubectl get pact -A')
+    view.say("What is next:  make demo-break   (a consumer expects a field that no provider serves)")
+    return 0
+
+
+def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
+    """Publish a consumer version that expects a field that no provider serves; show which contracts break, and why.
+
+    Returns:
+        0: the contracts broke, as they should.
+
+    Raises:
+        ClusterError: The demo does not run, or they did not break.
+    """
+    report = report or Reporter()
+    progress = Progress(
+        report,
+        [
+            "The demo that runs",
+            "Image of a consumer that expects $.email",
+            "Consumer (helm), its pact tests, publication",
+            "Verification of the contracts",
+        ],
+    )
+    view = View()
+    with workspace.locked("demo"), _running(workspace, report, progress) as run:
+        before = _current_versions(run)
+        with progress.step() as step, patched(workspace, workspace.root / BREAK_PATCH) as changed:
+            base = content_version(changed.root, "consumer", CHANGED)
+            image = run.images({"consumer": base}, step, changed)["consumer"]
+        with demo_broker.connected(workspace, run.kube, DEMO) as client:
+            with progress.step() as step:
+                version = publish(run, client, image, base, Told(step, report))
+            wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
+            with progress.step() as step:
+                providers = verdicts(run, wanted, PROVIDERS, Told(step, report))
+            found = _matrix(client, providers)
+    failures = [item for item in broken(providers) if item.consumer == CONSUMER]
+    view.matrix(found)
+    view.broken(failures)
+    for name in sorted({item.provider for item in failures}):
+        view.say(f"$ kubectl -n {DEMO} describe pactprovider {name}")
+        view.say(describe_excerpt(kubectl(workspace, "-n", DEMO, "describe", "pactprovider", name)))
+        view.say("")
+    view.timings(progress.timings)
+    kept = [name for name in PROVIDERS if name not in {item.provider for item in failures}]
+    if kept == [FASTAPI] and before.get(FASTAPI, "").startswith(CHANGED):
+        view.say(f"{CONSUMER} {version} expects $.email: {FASTAPI} {before[FASTAPI]} serves it, and holds.")
+    elif kept:
+        raise ClusterError(
+            f"{' and '.join(kept)} kept the contract of {CONSUMER} {version}, though it expects $.email: is the tree "
+            f"changed? `make demo` puts everything back to it."
+        )
+    else:
+        view.say(
+            f"{CONSUMER} {version} expects $.email, and no provider serves it: both contracts broke, as they should."
+        )
+    view.say("What is next:  make demo-fix   (the FastAPI provider learns to serve it)")
+    return 0
+
+
+def demo_fix(workspace: Workspace, report: Reporter | None = None) -> int:
+    """Roll out a FastAPI provider that serves the field; its contract turns green by itself, Flask's stays broken.
+
+    Returns:
+        0: it did.
+
+    Raises:
+        ClusterError: The demo does not run, nothing was broken, or it did not turn green.
+    """
+    report = report or Reporter()
+    progress = Progress(
+        report,
+        [
+            "The demo that runs",
+            "Image of a FastAPI provider that serves $.email",
+            "Provider (helm) and the verification of its contract",
+        ],
+    )
+    view = View()
+    with workspace.locked("demo"), _running(workspace, report, progress) as run:
+        if not _consumer_version(run).startswith(CHANGED):
+            raise ClusterError("Nothing is broken yet: run `make demo-break` first.")
+        with progress.step() as step, patched(workspace, workspace.root / FIX_PATCH) as changed:
+            version = content_version(changed.root, FASTAPI, CHANGED)
+            image = run.images({FASTAPI: version}, step, changed)[FASTAPI]
+        with demo_broker.connected(workspace, run.kube, DEMO) as client:
+            wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
+            with progress.step() as step:
+                Helm(workspace).apply(demo_releases.provider(FASTAPI, image))
+                told = Told(step, report)
+                providers = verdicts(run, wanted, PROVIDERS, told, versions={FASTAPI: version})
+            found = _matrix(client, providers)
+    view.matrix(found)
+    view.objects(providers.values())
+    view.timings(progress.timings)
+    failures = {item.provider for item in broken(providers)}
+    if FASTAPI in failures:
+        view.broken(broken(providers))
+        raise ClusterError(
+            f"{FASTAPI} {version} was to serve $.email, and its contract is still broken: see the table."
+        )
+    view.say(f"{FASTAPI} {version} keeps its contract: the rollout of its image was all that it took.")
+    if failures:
+        view.say(f"{' and '.join(sorted(failures))} does not serve $.email yet, and stays red.")
+    view.say("What is next:  make demo   (back to the versions of the tree), or make down")
+    return 0
+
+
+def demo_status(workspace: Workspace, report: Reporter | None = None) -> int:
+    """Show the objects and the matrix as they stand; changes nothing.
+
+    Raises:
+        ClusterError: No demo runs.
+    """
+    report = report or Reporter()
+    view = View()
+    cluster = find_cluster(workspace)
+    if cluster is None:
+        raise ClusterError("No cluster runs: run `make demo`.")
+    with session(workspace, report, cluster) as run:
+        objects = [
+            item for kind in ("PactBroker", "PactConsumer", "PactProvider") for item in run.kube.objects(kind, DEMO)
+        ]
+        if not objects:
+            raise ClusterError(f"No demo runs in the namespace {DEMO}: run `make demo`.")
+        view.objects(objects)
+        with demo_broker.connected(workspace, run.kube, DEMO) as client:
+            view.matrix(_matrix(client, run.providers()))
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Workspace, Reporter], int]] = {
+    "demo": demo,
+    "demo-break": demo_break,
+    "demo-fix": demo_fix,
+    "demo-status": demo_status,
+}
+"""Command line name to function."""
+
+
+# --- their parts; the end-to-end tests use the same ------------------------------------------------------------------
+
+
+def deploy(run: Session, progress: Progress) -> str:
+    """Build, load and install everything but the cluster, up to the consumer's publication.
+
+    Args:
+        run: The session.
+        progress: With the six steps between the cluster and the verification.
+
+    Returns:
+        The consumer version that is the newest on its branch.
+    """
+    workspace, kube = run.workspace, run.kube
+    assert run.cluster.engine is not None, "a kind cluster has an engine"  # noqa: S101
+    local = uses_local_images(workspace, run.cluster.engine, run.report)
+    first: dict[str, str | None] = {"operator": None, "verifier": None, "publisher": None}
+    if local:
+        first = {"postgres": None, "broker-lite": None, **first}
+    with progress.step() as step:
+        images = run.images(first, step)
+    helm = Helm(workspace)
+    with progress.step() as step:
+        for namespace in (SYSTEM, DEMO):
+            kube.ensure_namespace(namespace, RESTRICTED)
+        step.update("helm upgrade --install pact-operator")
+        helm.apply(demo_releases.operator(images))
+        step.update("the kinds")
+        kube.wait_for_kinds(seconds=60)
+        step.update("helm upgrade --install pact-broker")
+        helm.apply(demo_releases.broker(images))
+    # Broker and database start while these are built and loaded.
+    versions = {name: content_version(workspace.root, name, PLAIN) for name in (*PROVIDERS, "consumer")}
+    with progress.step() as step:
+        built = run.images(versions, step)
+    with progress.step() as step:
+        step.update(f"helm upgrade --install {' and '.join(PROVIDERS)}")
+        with ThreadPoolExecutor(max_workers=len(PROVIDERS)) as pool:
+            list(pool.map(helm.apply, [demo_releases.provider(name, built[name]) for name in PROVIDERS]))
+    with progress.step() as step:
+        broker_ready(run, Told(step, run.report))
+    with progress.step() as step, demo_broker.connected(workspace, kube, DEMO) as client:
+        return publish(run, client, built["consumer"], versions["consumer"], Told(step, run.report))
+
+
+def broker_ready(run: Session, seen: Told) -> None:
+    """Wait until the operator reaches the broker and has set it up.
+
+    Raises:
+        ClusterError: It never does, or refuses the credentials.
+    """
+
+    def judge(state: Mapping[str, Object]) -> bool | None:
+        ready = condition(state.get("pact-broker"))
+        _give_up(f"PactBroker {DEMO}/pact-broker", ready)
+        return True if ready.current and ready.status == "True" else None
+
+    what = f"`PactBroker {DEMO}/pact-broker` Ready (see `kubectl -n {DEMO} get pods` and the operator's log)"
+    run.kube.wait("PactBroker", DEMO, judge, what=what, seconds=_BROKER_SECONDS, seen=seen)
+
+
+def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Told) -> str:
+    """Have the consumer's tests run from an image, and their pacts published as the newest of the branch.
+
+    Args:
+        run: The session.
+        client: The broker; tells which versions it holds.
+        image: The consumer's image.
+        base: The version that its content has by itself.
+        seen: Told the progress.
+
+    Returns:
+        The version; `base`, or `base.<n>` where the broker holds that content already and a newer one.
+    """
+    version = demo_broker.version_to_publish(client, CONSUMER, base, demo_releases.BRANCH)
+    Helm(run.workspace).apply(demo_releases.consumer(image, version))
+
+    def judge(state: Mapping[str, Object]) -> bool | None:
+        found = state.get(CONSUMER)
+        ready = condition(found)
+        if found is None or not ready.current or found.get("status", {}).get("version") != version:
+            return None
+        _give_up(f"PactConsumer {DEMO}/{CONSUMER}", ready)
+        return True if ready.status == "True" else None
+
+    what = f"The publication of {CONSUMER} {version} (see `kubectl -n {DEMO} describe pactconsumer {CONSUMER}`)"
+    run.kube.wait("PactConsumer", DEMO, judge, what=what, seconds=_PUBLISH_SECONDS, seen=seen)
+    return version
+
+
+def verdicts(
+    run: Session,
+    wanted: Mapping[str, str],
+    names: Collection[str],
+    seen: Told,
+    versions: Mapping[str, str] | None = None,
+) -> dict[str, Object]:
+    """Wait until each provider's contract has its verdict for one content and the version that is rolled out.
+
+    Args:
+        run: The session.
+        wanted: Provider to the content SHA of its newest pact.
+        names: The providers.
+        seen: Told the progress.
+        versions: Provider to the version that must have been verified; else the one in its Deployment.
+
+    Returns:
+        The PactProviders by pacticipant.
+
+    Raises:
+        ClusterError: A contract is missing, or has no verdict in time.
+    """
+    missing = [name for name in names if name not in wanted]
+    if missing:
+        raise ClusterError(f"The broker holds no pact of {CONSUMER} for {' and '.join(missing)}: see its pact tests.")
+    expected = _current_versions(run) | dict(versions or {})
+
+    def judge(state: Mapping[str, Object]) -> dict[str, Object] | None:
+        found = {item["spec"]["pacticipant"]: item for item in state.values()}
+        done = [name for name in names if settled(found.get(name), wanted[name], expected.get(name, ""))]
+        return found if len(done) == len(names) else None
+
+    what = f"A verdict on {' and '.join(names)} (see `kubectl -n {DEMO} get pact,jobs,pods`)"
+    return run.kube.wait("PactProvider", DEMO, judge, what=what, seconds=_VERDICT_SECONDS, seen=seen)
+
+
+def settled(found: Object | None, content_sha: str, version: str) -> bool:
+    """Whether a PactProvider shows a verdict on one content, for one provider version, at its present generation."""
+    ready = condition(found)
+    if found is None or not ready.current or ready.status == "Unknown":
+        return False
+    status = found.get("status", {})
+    return status.get("version") == version and any(
+        contract["contentSha"] == content_sha
+        and contract["providerVersion"] == version
+        and contract["state"] in _FINAL_STATES
+        for contract in status.get("contracts") or []
+    )
+
+
+def _give_up(name: str, ready: Condition) -> None:
+    if ready.current and ready.status == "False" and ready.reason in _HOPELESS:
+        raise ClusterError(f"{name}: {ready}")
+
+
+@contextmanager
+def _running(workspace: Workspace, report: Reporter, progress: Progress) -> Iterator[Session]:
+    """The demo that `make demo` left.
+
+    Raises:
+        ClusterError: There is none.
+    """
+    with progress.step():
+        cluster = find_cluster(workspace)
+        if cluster is None:
+            raise ClusterError("No cluster runs: run `make demo` first.")
+        if cluster.engine is None:
+            raise ClusterError("The demo runs on a kind cluster: run it without CLUSTER=context:NAME.")
+        kube = Kube(cluster.kubeconfig, cluster.context)
+        there = {item["metadata"]["name"] for item in kube.objects("PactProvider", DEMO)}
+        there |= {item["metadata"]["name"] for item in kube.objects("PactConsumer", DEMO)}
+    try:
+        if not {CONSUMER, *PROVIDERS} <= there:
+            raise ClusterError(f"The demo does not run in the namespace {DEMO}: run `make demo` first.")
+        yield Session(workspace, report, kube, cluster)
+    finally:
+        kube.close()
+
+
+def _current_versions(run: Session) -> dict[str, str]:
+    """Provider to the tag of the image that its Deployment names."""
+    return {
+        item["metadata"]["name"]: demo_releases.tag_of(item["spec"]["template"]["spec"]["containers"][0]["image"])
+        for item in run.kube.objects("Deployment", DEMO)
+        if item["metadata"]["name"] in PROVIDERS
+    }
+
+
+def _consumer_version(run: Session) -> str:
+    found = run.kube.get("PactConsumer", DEMO, CONSUMER) or {}
+    return str(found.get("spec", {}).get("version", {}).get("value", ""))
+
+
+def _matrix(client: BrokerClient, providers: Mapping[str, Object]) -> list[Row]:
+    return rows(demo_broker.matrix(client, CONSUMER, PROVIDERS)[:_SHOWN_ROWS], providers)

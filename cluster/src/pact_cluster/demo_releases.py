@@ -1,0 +1,145 @@
+"""The demo's Helm releases: which charts, with which values, and how they are brought up to date."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pact_cluster.errors import ClusterError, CommandFailedError
+from pact_cluster.kind import context_of, environment
+from pact_cluster.shell import run
+from pact_cluster.tools import ensure_tools
+from pact_cluster.workspace import Workspace
+
+SYSTEM: Final = "pact-system"
+DEMO: Final = "pact-demo"
+CONSUMER: Final = "users-consumer"
+FLASK: Final = "flask-provider"
+FASTAPI: Final = "fastapi-provider"
+PROVIDERS: Final = (FLASK, FASTAPI)
+BROKER: Final = "pact-broker"
+BRANCH: Final = "main"
+
+RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
+"""On both namespaces: the API server refuses every Pod that is not hardened."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One Helm release.
+
+    Attributes:
+        name: Its name.
+        chart: Folder below `charts/`.
+        namespace: Where.
+        values: What differs from the chart's own values.
+    """
+
+    name: str
+    chart: str
+    namespace: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def tag_of(reference: str) -> str:
+    """The tag of an image reference."""
+    return reference.rpartition(":")[2]
+
+
+def operator(images: Mapping[str, str]) -> Release:
+    """The operator; `images` maps image names to references."""
+    values = {
+        "image": {"tag": tag_of(images["operator"])},
+        "jobImages": {
+            "verifier": {"tag": tag_of(images["verifier"])},
+            "publisher": {"tag": tag_of(images["publisher"])},
+        },
+    }
+    return Release("pact-operator", "pact-operator", SYSTEM, values)
+
+
+def broker(images: Mapping[str, str]) -> Release:
+    """The broker with its Postgres; the small server of our own where `images` has it, else the official one."""
+    values: dict[str, Any] = {
+        "pactBroker": {
+            "create": True,
+            "environment": {"name": "demo", "displayName": "The demo's namespace"},
+            "webhook": {"enabled": True},
+        }
+    }
+    if "broker-lite" in images:
+        values["flavour"] = "lite"
+        values["images"] = {"lite": {"tag": tag_of(images["broker-lite"])}}
+        repository, _, tag = images["postgres"].rpartition(":")
+        values["postgres"] = {"image": {"repository": repository, "tag": tag}}
+    return Release(BROKER, "pact-broker", DEMO, values)
+
+
+def provider(name: str, reference: str) -> Release:
+    """One of the two example providers at a version, which its image's tag is."""
+    repository, _, tag = reference.rpartition(":")
+    own: dict[str, Any] = {"create": True, "branch": BRANCH}
+    if name == FASTAPI:
+        own["messagePath"] = "/_pact/messages"
+    return Release(name, "provider", DEMO, {"image": {"repository": repository, "tag": tag}, "pactProvider": own})
+
+
+def consumer(reference: str, version: str) -> Release:
+    """The example consumer: an image, and the version under which its pacts are published."""
+    repository, _, tag = reference.rpartition(":")
+    values = {"image": {"repository": repository, "tag": tag}, "version": version, "branch": BRANCH}
+    return Release(CONSUMER, "consumer", DEMO, values)
+
+
+class Helm:
+    """Helm, for one cluster.
+
+    Args:
+        workspace: Whose charts and cluster.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._program: Path = ensure_tools(workspace, ["helm"])["helm"]
+        self._environment = environment(workspace)
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 300) -> str:
+        """Run helm.
+
+        Raises:
+            CommandFailedError: It failed.
+        """
+        command = [str(self._program), *arguments, "--kube-context", context_of(self._workspace)]
+        return run(command, environment=self._environment, stdin=stdin, timeout=timeout)
+
+    def apply(self, release: Release) -> None:
+        """Install a release or bring it up to date; waits for nothing that it starts.
+
+        A run that was cut off leaves a release `pending`, which helm would refuse to touch. That record is removed:
+        what it made is taken over by this run.
+
+        Raises:
+            CommandFailedError: Helm failed.
+        """
+        self._forget_pending(release)
+        chart = str(self._workspace.root / "charts" / release.chart)
+        where = ["--namespace", release.namespace]
+        self.run("upgrade", "--install", release.name, chart, *where, "--values", "-", stdin=json.dumps(release.values))
+
+    def values(self, release: str, namespace: str) -> dict[str, Any]:
+        """The values that a release was given; empty if there is no such release."""
+        try:
+            return dict(
+                json.loads(self.run("get", "values", release, "--namespace", namespace, "--output", "json")) or {}
+            )
+        except CommandFailedError as error:
+            if "not found" in error.output:
+                return {}
+            raise ClusterError(f"Helm cannot tell about the release {release}: {error}") from error
+
+    def _forget_pending(self, release: Release) -> None:
+        kubectl = ensure_tools(self._workspace, ["kubectl"])["kubectl"]
+        records = f"owner=helm,name={release.name},status in (pending-install,pending-upgrade,pending-rollback)"
+        where = ["--context", context_of(self._workspace), "--namespace", release.namespace]
+        run([kubectl, *where, "delete", "secrets", "--selector", records], environment=self._environment, timeout=60)
