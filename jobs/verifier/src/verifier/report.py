@@ -1,0 +1,70 @@
+"""The log: a table first, then every mismatch in full. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from verifier.outcome import PactFacts, PactOutcome, Verdict
+from verifier.text import clean, clean_block
+
+_MAX_FAILURES = 200
+_HEADERS = ("CONSUMER", "CONTENT", "OUTCOME", "INTERACTIONS", "FAILED", "RECORDED")
+_TITLES = {PactOutcome.FAILED: "contract broken", PactOutcome.PENDING_FAILED: "failed, and pending: does not count"}
+
+
+def log_text(verdict: Verdict) -> str:
+    """Write what a person wants to know, most important first."""
+    lines = [f"{verdict.outcome.value} ({verdict.reason.value}): {verdict.message}", ""]
+    if verdict.pacts:
+        lines += table(_HEADERS, [_row(pact) for pact in verdict.pacts])
+    shown = 0
+    for pact in verdict.pacts:
+        if pact.problem is not None:
+            lines += ["", f"{clean(pact.consumer)}: not verified: {pact.problem.message}"]
+        if pact.record_problem:
+            lines += ["", f"{clean(pact.consumer)}: the result is not recorded: {pact.record_problem}"]
+        if pact.failures and shown < _MAX_FAILURES:
+            lines += ["", *_failures(pact, _MAX_FAILURES - shown)]
+            shown += len(pact.failures)
+    return "\n".join(lines) + "\n"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns with spaces, as kubectl does."""
+    widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (headers, *rows)
+    ]
+
+
+def _row(pact: PactFacts) -> tuple[str, ...]:
+    recorded = {None: "no", True: "yes", False: "MISSING"}[pact.recorded]
+    return (
+        clean(pact.consumer, 60),
+        clean(pact.content_sha, 64)[:12],
+        pact.outcome.value,
+        str(pact.interactions),
+        str(len(pact.counted)),
+        recorded,
+    )
+
+
+def _failures(pact: PactFacts, most: int) -> Iterator[str]:
+    title = _TITLES.get(pact.outcome, "failures of interactions that the consumer marked as pending")
+    yield f"{clean(pact.consumer)} ({clean(pact.content_sha, 64)}): {title}"
+    for number, failure in enumerate(pact.failures[:most], start=1):
+        yield f"  {number}. {failure.description}" + ("  (pending interaction)" if failure.pending else "")
+        for state in failure.states:
+            yield f"     given {clean(state)}"
+        for mismatch in failure.mismatches:
+            yield f"     - {mismatch.summary}"
+            if mismatch.detail and mismatch.detail not in mismatch.summary:
+                yield f"         {mismatch.detail}"
+            for label, value in (("expected", mismatch.expected), ("actual", mismatch.actual)):
+                if value is not None:
+                    yield f"         {label + ':':<10}{_indented(value)}"
+    if len(pact.failures) > most:
+        yield f"  ... and {len(pact.failures) - most} more"
+
+
+def _indented(text: str) -> str:
+    return clean_block(text).replace("\n", "\n" + " " * 19)
