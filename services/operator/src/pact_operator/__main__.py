@@ -52,9 +52,9 @@ def _log(settings: OperatorSettings) -> None:
     else:
         handler.setFormatter(logging.Formatter(_PLAIN))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    # At INFO these two tell of every request and every watch that is renewed.
-    for noisy in ("kopf.objects", "uvicorn.error", "httpx"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # These tell of every retry within a request; what comes of it is told once, by the look.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 if __name__ == "__main__":

@@ -102,8 +102,6 @@ class Executor:
                 name = type(action).__name__
                 failed[name] = _failure(action, error)
                 logger.warning("%s: %s failed: %s", key, name, error)
-                # What follows may build on it; the next look plans it again.
-                break
         if failed:
             planned = decide(failed)
         changed = await self._write(key, body, planned, version or "")

@@ -73,6 +73,7 @@ class Gatherer:
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
         return ConsumerFacts(
             consumer=consumer,
+            providers=self._providers(meta.namespace, consumer.spec.broker_ref.name),
             broker=self._broker(meta.namespace, consumer.spec.broker_ref.name),
             workload=self._workload(meta.namespace, consumer.spec.version),
             jobs=jobs,
@@ -86,6 +87,7 @@ class Gatherer:
         meta, spec = provider.metadata, provider.spec
         broker = self._broker(meta.namespace, spec.broker_ref.name)
         workload = self._workload(meta.namespace, spec.version)
+        # Taken before the broker is asked: a run that is confirmed by now has its results in the broker's answer.
         verifications = [
             parsed
             for body in self.snapshot.verifications(meta.namespace, label_value(meta.name))
@@ -143,6 +145,14 @@ class Gatherer:
             now=self.clock.now(),
             results=results,
         )
+
+    def _providers(self, namespace: str, broker: str) -> tuple[tuple[str, Key], ...]:
+        found = []
+        for body in self.snapshot.bodies(names.PROVIDER, namespace):
+            spec = body.get("spec") or {}
+            if (spec.get("brokerRef") or {}).get("name") == broker:
+                found.append((str(spec.get("pacticipant")), Key(names.PROVIDER, namespace, body["metadata"]["name"])))
+        return tuple(sorted(found))
 
     def _broker(self, namespace: str, name: str) -> PactBroker | None:
         body = self.snapshot.body(Key(names.BROKER, namespace, name))

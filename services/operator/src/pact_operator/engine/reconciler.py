@@ -172,12 +172,12 @@ class Reconciler:
         Args:
             workers: looks at the same time. A worker mostly waits, so there can be many of them.
         """
-        await self._opened.wait()
         async with asyncio.TaskGroup() as group:
             for number in range(workers):
                 group.create_task(self._work(), name=f"worker {number}")
 
     async def _work(self) -> None:
+        await self._opened.wait()
         while True:
             key = await self.queue.get()
             try:

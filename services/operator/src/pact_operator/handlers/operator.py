@@ -88,7 +88,8 @@ async def operate(
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
         asyncio.create_task(server.serve(sockets=[listener] if listener else None), name="http"),
     }
-    # kopf takes every task that is made after its own for one of its own: the others must have begun before.
+    # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
+    # the workers, must have begun before.
     await asyncio.sleep(0)
     parts.add(
         asyncio.create_task(
