@@ -373,8 +373,8 @@ def broker_ready(run: Session, seen: Told) -> None:
         _give_up(f"PactBroker {DEMO}/pact-broker", ready)
         return True if ready.current and ready.status == "True" else None
 
-    what = f"`PactBroker {DEMO}/pact-broker` Ready (see `kubectl -n {DEMO} get pods` and the operator's log)"
-    run.kube.wait("PactBroker", DEMO, judge, what=what, seconds=_BROKER_SECONDS, seen=seen)
+    what, look = "the operator to reach the broker", f"kubectl -n {DEMO} get pods; kubectl -n {SYSTEM} get pods"
+    run.kube.wait("PactBroker", DEMO, judge, what=what, look=look, seconds=_BROKER_SECONDS, seen=seen)
 
 
 def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Told) -> str:
@@ -401,8 +401,8 @@ def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Tol
         _give_up(f"PactConsumer {DEMO}/{CONSUMER}", ready)
         return True if ready.status == "True" else None
 
-    what = f"The publication of {CONSUMER} {version} (see `kubectl -n {DEMO} describe pactconsumer {CONSUMER}`)"
-    run.kube.wait("PactConsumer", DEMO, judge, what=what, seconds=_PUBLISH_SECONDS, seen=seen)
+    what, look = f"the publication of {CONSUMER} {version}", f"kubectl -n {DEMO} describe pactconsumer {CONSUMER}"
+    run.kube.wait("PactConsumer", DEMO, judge, what=what, look=look, seconds=_PUBLISH_SECONDS, seen=seen)
     return version
 
 
@@ -438,8 +438,8 @@ def verdicts(
         done = [name for name in names if settled(found.get(name), wanted[name], expected.get(name, ""))]
         return found if len(done) == len(names) else None
 
-    what = f"A verdict on {' and '.join(names)} (see `kubectl -n {DEMO} get pact,jobs,pods`)"
-    return run.kube.wait("PactProvider", DEMO, judge, what=what, seconds=_VERDICT_SECONDS, seen=seen)
+    what, look = f"a verdict on {' and '.join(names)}", f"kubectl -n {DEMO} get pact,jobs,pods"
+    return run.kube.wait("PactProvider", DEMO, judge, what=what, look=look, seconds=_VERDICT_SECONDS, seen=seen)
 
 
 def settled(found: Object | None, content_sha: str, version: str) -> bool:

@@ -178,6 +178,7 @@ class Kube:
         *,
         what: str,
         seconds: float,
+        look: str = "",
         seen: Seen = ignore,
         **options: Any,
     ) -> _T:
@@ -188,6 +189,7 @@ class Kube:
             namespace: Where.
             judge: Given all objects by name: an answer, or None to wait on. May raise to give up.
             what: What is waited for, as a phrase; for the error.
+            look: A command that tells more, for the error.
             seconds: At most so long.
             seen: Told the conditions on the way.
             **options: `label_selector`, `field_selector`.
@@ -203,7 +205,8 @@ class Kube:
                 return answer
             last = self._told(kind, state) or last
             seen(last)
-        raise WaitedTooLongError(f"{what} did not happen within {seconds:.0f} s; last seen: {last}")
+        hint = f" Look at `{look}`." if look else ""
+        raise WaitedTooLongError(f"Waited {seconds:.0f} s for {what}; last seen: {last.rstrip('.')}.{hint}")
 
     def secret(self, namespace: str, name: str) -> dict[str, str]:
         """The decoded values of a Secret; empty if there is none."""
@@ -245,7 +248,7 @@ class Kube:
             served = {name for name, crd in state.items() if condition(crd, "Established").status == "True"}
             return True if wanted <= served else None
 
-        what = f"The kinds of {GROUP} served by the API server"
+        what = f"the kinds of {GROUP} to be served"
         self.wait("CustomResourceDefinition", "", judge, what=what, seconds=seconds)
 
     def _lister(self, kind: str, namespace: str) -> tuple[Callable[..., Any], tuple[str, ...]]:

@@ -62,7 +62,7 @@ def patched(workspace: Workspace, patch: Path) -> Iterator[Workspace]:
             )
         except CommandFailedError as error:
             raise ClusterError(
-                f"{patch.relative_to(workspace.root)} does not fit the tree any more; take your change back or "
+                f"{patch.name} does not fit the tree any more; take your change back or "
                 f"renew the patch: {error.output.strip()}"
             ) from error
         yield dataclasses.replace(workspace, root=root)

@@ -1,0 +1,245 @@
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from brokerclient import BranchVersion, Version
+from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, settled
+from pact_cluster.demo_broker import Verdict, version_to_publish
+from pact_cluster.demo_kube import condition
+from pact_cluster.demo_releases import broker, consumer, operator, provider
+from pact_cluster.demo_source import content_version, patched
+from pact_cluster.demo_view import View, broken, describe_excerpt, field_of, rows
+from pact_cluster.errors import ClusterError
+from pact_cluster.report import Reporter
+from pact_cluster.workspace import Workspace
+
+MISMATCH = "users-consumer: a request for a user: $.email: expected 'alice@example.com' but was missing"
+
+
+class Versions:
+    """A broker that knows some versions; the last of them is the newest of branch main."""
+
+    def __init__(self, *numbers: str) -> None:
+        self.numbers = numbers
+
+    def version(self, pacticipant: str, number: str) -> Version | None:
+        assert pacticipant == "c"
+        if number not in self.numbers:
+            return None
+        newest = number == self.numbers[-1]
+        return Version(number, None, None, (BranchVersion("main", newest),), ())
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ((), "1.0.0-a"),
+        (("1.0.0-a",), "1.0.0-a"),
+        (("1.0.0-a", "1.1.0-b"), "1.0.0-a.1"),
+        (("1.0.0-a", "1.1.0-b", "1.0.0-a.1"), "1.0.0-a.1"),
+        (("1.0.0-a", "1.1.0-b", "1.0.0-a.1", "1.1.0-b.1"), "1.0.0-a.2"),
+    ],
+)
+def test_content_that_is_not_the_newest_any_more_gets_a_fresh_version(known: tuple[str, ...], expected: str) -> None:
+    assert version_to_publish(Versions(*known), "c", "1.0.0-a", "main") == expected  # type: ignore[arg-type]
+
+
+def test_another_branch_does_not_count() -> None:
+    assert version_to_publish(Versions("1.0.0-a"), "c", "1.0.0-a", "other") == "1.0.0-a.1"  # type: ignore[arg-type]
+
+
+def pact_provider(
+    *contracts: tuple[str, str, str], version: str = "1", ready: str = "True", observed: int = 2
+) -> dict[str, Any]:
+    return {
+        "kind": "PactProvider",
+        "metadata": {"name": "p", "generation": 2},
+        "spec": {"pacticipant": "p"},
+        "status": {
+            "version": version,
+            "conditions": [{"type": "Ready", "status": ready, "reason": "R", "observedGeneration": observed}],
+            "contracts": [
+                {"consumer": "c", "providerVersion": v, "contentSha": sha, "state": state, "message": MISMATCH}
+                for v, sha, state in contracts
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (None, False),
+        (pact_provider(("1", "sha", "Verified")), True),
+        (pact_provider(("1", "sha", "Failed"), ready="False"), True),
+        (pact_provider(("1", "sha", "Running"), ready="Unknown"), False),
+        (pact_provider(("1", "sha", "Blocked"), ready="False"), False),
+        (pact_provider(("1", "older", "Verified")), False),
+        (pact_provider(("0", "sha", "Verified")), False),
+        (pact_provider(("1", "sha", "Verified"), version="0"), False),
+        (pact_provider(("1", "sha", "Verified"), observed=1), False),
+    ],
+)
+def test_a_verdict_counts_for_its_content_version_and_generation_alone(
+    found: dict[str, Any] | None, expected: bool
+) -> None:
+    assert settled(found, "sha", "1") is expected
+
+
+def test_a_condition_without_a_generation_is_taken_as_it_is() -> None:
+    body = {"metadata": {"generation": 3}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert condition(body).current
+    assert condition({"metadata": {}}).status == ""
+    assert str(condition(None)) == "not looked at yet"
+
+
+def verdict(version: str, *, success: bool, sha: str = "sha") -> Verdict:
+    return Verdict("c", "9", "p", version, sha, success, "2026-01-01T00:00:00+00:00", () if success else ("told",))
+
+
+def test_the_two_sides_of_the_matrix_are_joined_by_content_and_version() -> None:
+    providers = {"p": pact_provider(("1", "sha", "Failed"), ("2", "sha", "Verified"))}
+    found = rows([verdict("1", success=False), verdict("2", success=False), verdict("3", success=False)], providers)
+    assert [(row.objects, row.agree) for row in found] == [("Failed", True), ("Verified", False), ("-", True)]
+    assert found[0].failure == MISMATCH, "the object names the field"
+    assert found[2].failure == "told", "of older versions only the broker knows"
+
+
+def test_a_disagreement_shows_in_the_table() -> None:
+    out = io.StringIO()
+    view = View(Console(file=out, width=200))
+    view.matrix(rows([verdict("1", success=True)], {"p": pact_provider(("1", "sha", "Failed"))}))
+    assert "the two disagree" in out.getvalue()
+
+
+def test_broken_contracts_name_the_field() -> None:
+    (only,) = broken({"p": pact_provider(("1", "sha", "Failed"), ("1", "other", "Verified"))})
+    assert (only.provider, only.version, only.consumer, only.field) == ("p", "1", "c", "$.email")
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [("at $.user.email it", "$.user.email"), ("$['a b'][0].c!", "$['a b'][0].c"), ("costs $5", ""), ("", "")],
+)
+def test_the_field_is_the_json_path(message: str, path: str) -> None:
+    assert field_of(message) == path
+
+
+def test_brackets_in_a_mismatch_are_text_not_markup() -> None:
+    out = io.StringIO()
+    View(Console(file=out, width=200)).broken(
+        broken(
+            {
+                "p": {
+                    "status": {
+                        "contracts": [
+                            {
+                                "consumer": "c",
+                                "providerVersion": "1",
+                                "state": "Failed",
+                                "message": "$['bold'] was [red]",
+                            }
+                        ]
+                    }
+                }
+            }
+        )
+    )
+    assert "$['bold'] was [red]" in out.getvalue()
+
+
+def test_the_excerpt_holds_conditions_and_events_alone() -> None:
+    text = """Name:         flask-provider
+Namespace:    pact-demo
+Kind:         PactProvider
+Spec:
+  Branch:  main
+Status:
+  Conditions:
+    Message:  broken
+    Reason:   ContractBroken
+  Contracts:
+    Consumer:  users-consumer
+Events:
+  Type     Reason          Message
+  Warning  ContractBroken  broken
+"""
+    assert describe_excerpt(text).splitlines() == [
+        "Name:         flask-provider",
+        "Kind:         PactProvider",
+        "  Conditions:",
+        "    Message:  broken",
+        "    Reason:   ContractBroken",
+        "Events:",
+        "  Type     Reason          Message",
+        "  Warning  ContractBroken  broken",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("patch", "image"), [(BREAK_PATCH, "consumer"), (FIX_PATCH, "fastapi-provider")], ids=["break", "fix"]
+)
+def test_the_patches_fit_the_tree_and_make_another_version(patch: str, image: str) -> None:
+    workspace = Workspace.find()
+    before = content_version(workspace.root, image, "1.0.0")
+    with patched(workspace, workspace.root / patch) as changed:
+        after = content_version(changed.root, image, "1.0.0")
+        copy = changed.root
+    assert after != before
+    assert content_version(workspace.root, image, "1.0.0") == before, "the tree stays as it is"
+    assert not copy.exists()
+
+
+def test_a_patch_that_does_not_fit_says_so_in_a_sentence(tmp_path: Path) -> None:
+    workspace = Workspace.find()
+    patch = workspace.root / "jobs/consumer/demo/expects-email.patch"
+    wrong = tmp_path / "wrong.patch"
+    wrong.write_text(patch.read_text().replace("created_on: datetime", "created_on: something_else"))
+    with pytest.raises(ClusterError, match="does not fit the tree any more"), patched(workspace, wrong):
+        pytest.fail("it must not get here")
+
+
+IMAGES: Mapping[str, str] = {
+    "operator": "pact-operator/operator:o1",
+    "verifier": "pact-operator/verifier:v1",
+    "publisher": "pact-operator/publisher:p1",
+    "postgres": "pact-operator/postgres:17",
+    "broker-lite": "pact-operator/broker-lite:b1",
+}
+
+
+def test_the_releases_name_the_images_that_were_built() -> None:
+    assert operator(IMAGES).values["jobImages"] == {"verifier": {"tag": "v1"}, "publisher": {"tag": "p1"}}
+    assert provider("flask-provider", "pact-operator/flask-provider:1.0.0-a").values["image"] == {
+        "repository": "pact-operator/flask-provider",
+        "tag": "1.0.0-a",
+    }
+    values = consumer("pact-operator/consumer:1.0.0-a", "1.0.0-a.1").values
+    assert (values["image"]["tag"], values["version"]) == ("1.0.0-a", "1.0.0-a.1"), "a revert needs no other image"
+
+
+def test_the_official_broker_runs_where_a_registry_answers() -> None:
+    assert broker(IMAGES).values["flavour"] == "lite"
+    official = broker({name: ref for name, ref in IMAGES.items() if name not in ("postgres", "broker-lite")}).values
+    assert "flavour" not in official
+    assert "postgres" not in official
+
+
+def test_progress_says_what_runs_and_what_is_next_without_a_terminal() -> None:
+    out = io.StringIO()
+    progress = Progress(Reporter(out), ["first", "second"])
+    with progress.step() as step:
+        told = Told(step, progress.report)
+        told("waiting")
+        told("waiting")
+    with progress.step():
+        pass
+    text = out.getvalue()
+    assert "1/2 first; next: second" in text
+    assert "2/2 second; the last step" in text
+    assert text.count("waiting") == 1
+    assert [title for title, _ in progress.timings] == ["first", "second"]
