@@ -15,6 +15,9 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from brokerclient import (
     BasicAuth,
     BearerAuth,
@@ -29,8 +32,6 @@ from brokerclient import (
     links,
     transport,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "exchanges.json").read_text())
 Answer = tuple[int, dict[str, str], bytes]

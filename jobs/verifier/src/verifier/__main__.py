@@ -10,12 +10,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from brokerclient.text import clean
 from verifier.outcome import PactFacts, Problem, Reason, Verdict, decide, mark_not_verified
 from verifier.report import log_text
 from verifier.run import Progress, run
 from verifier.settings import SettingsError, parse_settings, termination_path
 from verifier.termination import render
-from verifier.text import clean
 
 
 class _OneLine(logging.Formatter):

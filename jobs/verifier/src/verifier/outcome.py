@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from verifier.text import clean
+from brokerclient.text import clean
 
 _MESSAGE = 600
 

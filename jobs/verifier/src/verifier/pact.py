@@ -8,6 +8,7 @@ from typing import Any
 
 _TOKEN = re.compile(r"\.(?P<name>[^.\[\]]+)|\[(?P<quote>['\"])(?P<quoted>.*?)(?P=quote)\]|\[(?P<index>\d+|\*)\]")
 _EXAMPLE = 120
+_V4_BODY = {"content", "contentType", "contentTypeHint", "encoded"}
 _LIKE = {
     "integer": "an integer",
     "decimal": "a decimal number",
@@ -177,11 +178,7 @@ def _answer_part(document: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _body(part: Mapping[str, Any]) -> Any:
     body = part.get("body", part.get("contents"))
-    if (
-        isinstance(body, Mapping)
-        and "content" in body
-        and set(body) <= {"content", "contentType", "encoded", "contentTypeHint"}
-    ):
+    if isinstance(body, Mapping) and "content" in body and set(body) <= _V4_BODY:
         return body["content"]
     return body
 

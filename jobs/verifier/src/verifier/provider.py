@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from brokerclient.text import clean
 from verifier.outcome import Problem, Reason
 from verifier.pact import Interaction, State
 from verifier.settings import Address
-from verifier.text import clean
 
 _POLL_SECONDS = 0.02
 _ATTEMPT_SECONDS = 2.0

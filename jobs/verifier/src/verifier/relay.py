@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from brokerclient.text import clean
 from verifier.provider import Answer, NoAnswerError, send
 from verifier.settings import Address
-from verifier.text import clean
 from verifier.wording import Heard
 
 _STATES, _MESSAGES = "/states", "/messages"
@@ -119,12 +119,12 @@ class Relay:
         if answer.status < 400:
             return answer
         name = str(asked.get("state", ""))
+        if not name:
+            # The core's word for "no state needed": nobody asked the provider to know it.
+            return Answer(200, (), b"{}")
         if asked.get("action") == "teardown":
             # The interaction has been verified by now; setting up the next state is the test of a clean provider.
             self.warnings.append(f"tearing down provider state {clean(name, 100)!r} failed: {answer.words()}")
-            return Answer(200, (), b"{}")
-        if not name:
-            # The core's word for "no state needed": nobody asked the provider to know it.
             return Answer(200, (), b"{}")
         self._states[name] = answer.words()
         return _refusal(answer.words())

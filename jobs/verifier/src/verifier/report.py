@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from brokerclient.text import clean, clean_block
 from verifier.outcome import PactFacts, PactOutcome, Verdict
-from verifier.text import clean, clean_block
 
 _MAX_FAILURES = 200
 _HEADERS = ("CONSUMER", "CONTENT", "OUTCOME", "INTERACTIONS", "FAILED", "RECORDED")
@@ -12,7 +12,8 @@ _TITLES = {PactOutcome.FAILED: "contract broken", PactOutcome.PENDING_FAILED: "f
 
 def log_text(verdict: Verdict) -> str:
     """Write what a person wants to know, most important first."""
-    lines = [f"{verdict.outcome.value} ({verdict.reason.value}): {verdict.message}", ""]
+    reason = "" if verdict.reason.value == verdict.outcome.value else f" ({verdict.reason.value})"
+    lines = [f"{verdict.outcome.value}{reason}: {verdict.message}", ""]
     if verdict.pacts:
         lines += table(_HEADERS, [_row(pact) for pact in verdict.pacts])
     shown = 0

@@ -4,19 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from brokerclient import BrokerClient, BrokerError, BrokerUnauthorized, BrokerUnavailable
+from brokerclient.text import clean
 from verifier import __version__
 from verifier.outcome import PactFacts, PactOutcome, Problem, Reason, Verdict, decide, mark_not_verified
 from verifier.pact import NotAPactError, Pact, parse_pact
 from verifier.provider import check_message_endpoint, check_states_endpoint, not_ready, wait_until_ready
 from verifier.relay import Relay
 from verifier.settings import OwedPact, Settings
-from verifier.text import clean
-from verifier.wording import CoreResult, Heard, read_results
-
-if TYPE_CHECKING:
-    from brokerclient import BrokerClient, BrokerError
+from verifier.wording import CoreResult, read_results
 
 _PUBLISH_WAITS = (0.25, 1.0)  # seconds before the second and third try: a whole verification is at stake
 _ALIVE_SECONDS = 2.0
@@ -42,7 +40,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    client: "BrokerClient"
+    client: BrokerClient
     owed: tuple[OwedPact, ...]
     first: Mapping[str, Any] | Problem | None
 
@@ -108,18 +106,8 @@ def _prepare_while_waiting(settings: Settings, progress: Progress) -> _Prepared:
 
 
 def _prepare(settings: Settings) -> _Prepared:
-    # Inside a function, because requests and the core take as long to load as a small pact takes to verify.
-    from brokerclient import BasicAuth, BearerAuth, BrokerClient, BrokerError
-
-    auth: BasicAuth | BearerAuth | None = None
-    if settings.token:
-        auth = BearerAuth(settings.token)
-    elif settings.username:
-        auth = BasicAuth(settings.username, settings.password or "")
     try:
-        client = BrokerClient(
-            settings.broker_url, auth=auth, ca_file=settings.ca_file, user_agent=f"pact-operator-verifier/{__version__}"
-        )
+        client = settings.broker.client(user_agent=f"pact-operator-verifier/{__version__}")
         owed = settings.pacts if settings.pacts is not None else _ask_what_to_verify(client, settings)
     except BrokerError as error:
         raise Stopped(_problem(error, otherwise=Reason.INVALID_CONFIGURATION)) from None
@@ -131,7 +119,7 @@ def _prepare(settings: Settings) -> _Prepared:
     return _Prepared(client, owed, first)
 
 
-def _ask_what_to_verify(client: "BrokerClient", settings: Settings) -> tuple[OwedPact, ...]:
+def _ask_what_to_verify(client: BrokerClient, settings: Settings) -> tuple[OwedPact, ...]:
     found = client.pacts_for_verification(
         settings.provider,
         selectors=settings.selectors,
@@ -142,18 +130,14 @@ def _ask_what_to_verify(client: "BrokerClient", settings: Settings) -> tuple[Owe
     return tuple(OwedPact(one.consumer, one.content_sha, one.url, one.pending or one.wip) for one in found)
 
 
-def _fetch(client: "BrokerClient", owed: OwedPact) -> Mapping[str, Any] | Problem:
-    from brokerclient import BrokerError
-
+def _fetch(client: BrokerClient, owed: OwedPact) -> Mapping[str, Any] | Problem:
     try:
         return client.get_pact(owed.url)
     except BrokerError as error:
         return _problem(error, otherwise=Reason.PACT_NOT_FOUND, about=f"The pact of {owed.consumer} is not to be had: ")
 
 
-def _problem(error: "BrokerError", *, otherwise: Reason, about: str = "") -> Problem:
-    from brokerclient import BrokerUnauthorized, BrokerUnavailable
-
+def _problem(error: BrokerError, *, otherwise: Reason, about: str = "") -> Problem:
     if isinstance(error, BrokerUnavailable):
         return Problem(Reason.BROKER_UNAVAILABLE, clean(str(error), 600))
     if isinstance(error, BrokerUnauthorized):
@@ -307,8 +291,6 @@ class _Run:
 
     def _publish(self, pact: Pact, result: CoreResult, facts: PactFacts) -> str | None:
         """Publish one result; None, or why it was not taken."""
-        from brokerclient import BrokerError, BrokerUnavailable
-
         if pact.publish_url is None:
             return "the broker gave no link to publish results to."
         settings, client = self._settings, self._prepared.client
@@ -355,8 +337,6 @@ class _Run:
                 facts[index] = replace(facts[index], recorded=False, record_problem=why)
 
     def _missing(self, wanted: Iterable[int]) -> tuple[list[int], str | None]:
-        from brokerclient import BrokerError
-
         settings = self._settings
         try:
             held = {
@@ -372,6 +352,3 @@ class _Run:
             if held.get((facts[index].consumer, facts[index].content_sha))
             is not (facts[index].outcome is PactOutcome.PASSED)
         ], None
-
-
-__all__ = ["Heard", "Progress", "Stopped", "run"]

@@ -4,9 +4,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from brokerclient import BrokerAccess, InvalidRequest, broker_access
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _TRUE = {"true", "1", "yes"}
@@ -54,11 +56,7 @@ class Settings:
         readiness_path: Path to GET until the answer is below 400; empty: accepting a connection is enough.
     """
 
-    broker_url: str
-    username: str | None
-    password: str | None = field(repr=False)
-    token: str | None = field(repr=False)
-    ca_file: str | None
+    broker: BrokerAccess
     provider: str
     provider_version: str
     provider_branch: str | None
@@ -86,23 +84,16 @@ def parse_settings(env: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: One is missing or unusable. Values are repeated only where they cannot be secret.
     """
-    token = env.get("PACT_BROKER_TOKEN") or None
-    username = env.get("PACT_BROKER_USERNAME") or None
-    password = env.get("PACT_BROKER_PASSWORD") or None
-    if token and (username or password):
-        raise SettingsError("Set PACT_BROKER_TOKEN or PACT_BROKER_USERNAME and PACT_BROKER_PASSWORD, not both.")
-    if password and not username:
-        raise SettingsError("PACT_BROKER_PASSWORD is set without PACT_BROKER_USERNAME: set both or neither.")
+    try:
+        broker = broker_access(env, ca_file=env.get("PV_CA_FILE"))
+    except InvalidRequest as error:
+        raise SettingsError(str(error)) from None
     pacts, selectors = _what_to_verify(env)
     wip_since = env.get("PV_INCLUDE_WIP_SINCE") or None
     if wip_since and not _DATE.match(wip_since):
         raise SettingsError(f"PV_INCLUDE_WIP_SINCE must be a date like 2026-01-31, not {wip_since!r}.")
     return Settings(
-        broker_url=_broker_url(_required(env, "PACT_BROKER_BASE_URL")),
-        username=username,
-        password=password,
-        token=token,
-        ca_file=env.get("PV_CA_FILE") or None,
+        broker=broker,
         provider=_required(env, "PV_PROVIDER"),
         provider_version=_required(env, "PV_PROVIDER_VERSION"),
         provider_branch=env.get("PV_PROVIDER_BRANCH") or None,
@@ -158,13 +149,6 @@ def _path(env: Mapping[str, str], name: str) -> str | None:
     return text if text.startswith("/") else "/" + text
 
 
-def _broker_url(url: str) -> str:
-    parts = _split(url, "PACT_BROKER_BASE_URL")
-    if parts.username is not None or parts.password is not None:
-        raise SettingsError("PACT_BROKER_BASE_URL holds credentials: set PACT_BROKER_USERNAME and _PASSWORD instead.")
-    return url
-
-
 def _address(url: str) -> Address:
     parts = _split(url, "PV_PROVIDER_URL")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
@@ -205,7 +189,8 @@ def _owed(item: Mapping[str, Any], number: int) -> OwedPact:
     pending = item.get("pending", False)
     if not all(isinstance(value, str) and value.strip() for value in values) or not isinstance(pending, bool):
         raise SettingsError(
-            f'PV_PACTS[{number}] must be like {{"consumer": "...", "contentSha": "...", "url": "...", "pending": false}}.'
+            f'PV_PACTS[{number}] must be like {{"consumer": "c", "contentSha": "4f2a", "url": "http://broker/pacts/...",'
+            ' "pending": false}.'
         )
     consumer, content_sha, url = map(str, values)
     return OwedPact(consumer, content_sha, url, pending)

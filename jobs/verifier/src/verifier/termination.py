@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from brokerclient.text import clean
 from verifier.outcome import PactFacts, PactOutcome, Verdict
-from verifier.text import clean
 
 SCHEMA = "pact-operator.dev/verifier/v1"
 MAX_BYTES = 4095  # the kubelet keeps 4096 and cuts without asking

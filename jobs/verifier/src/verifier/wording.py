@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from brokerclient.text import clean
 from verifier.outcome import FieldMismatch, InteractionFailure
 from verifier.pact import Interaction, Pact, child, expectation, short_json
-from verifier.text import clean
 
 _MISSING_KEYS = re.compile(r"Actual map is missing the following keys: (?P<keys>.+)\Z", re.DOTALL)
 _STATE_FAILED = "state change handlers"
@@ -24,6 +24,7 @@ _ATTRIBUTES = {
     "BodyTypeMismatch": "body",
     "MetadataMismatch": "metadata",
 }
+_ORDER = ("error", "status", "header", "metadata", "body")
 _MAX_MISMATCHES = 100
 
 
@@ -97,7 +98,8 @@ def _failure(item: Mapping[str, Any], pact: Pact, heard: Heard) -> tuple[Interac
     elif mismatch.get("type") == "mismatches":
         listed = [each for each in mismatch.get("mismatches") or [] if isinstance(each, Mapping)]
         found = [one for each in listed[:_MAX_MISMATCHES] for one in _field_mismatches(each, interaction)]
-        found.sort(key=lambda one: ["error", "status", "header", "metadata", "body"].index(one.attribute))
+        # The core lists them in no fixed order; the first one becomes a status message, which must not flicker.
+        found.sort(key=lambda one: (_ORDER.index(one.attribute), one.identifier or "", one.detail))
     else:
         message = clean(str(mismatch.get("message") or "the verifier core gave no reason"))
         refused = [(state, heard.states[state]) for state in states if state in heard.states]

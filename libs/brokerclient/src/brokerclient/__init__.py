@@ -1,6 +1,7 @@
 """A typed client of the Pact Broker's HTTP API."""
 
 from brokerclient.client import BrokerClient
+from brokerclient.environment import BrokerAccess, broker_access
 from brokerclient.errors import (
     BrokerError,
     BrokerUnauthorized,
@@ -37,6 +38,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "BranchVersion",
+    "BrokerAccess",
     "BrokerClient",
     "BrokerError",
     "BrokerUnauthorized",
@@ -62,5 +64,6 @@ __all__ = [
     "VerificationResult",
     "Version",
     "Webhook",
+    "broker_access",
     "parse_pact_link",
 ]

@@ -28,12 +28,14 @@ from brokerclient.errors import (
 )
 from brokerclient.links import local_target
 from brokerclient.models import BasicAuth, BearerAuth
+from brokerclient.text import clean, clean_block
 
 ACCEPT = "application/hal+json, application/json"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 5.0
 _MAX_REDIRECTS = 3
+_CONFLICT = 20_000
 _SAID = 600  # characters of the broker's own words that go into a one-sentence message
 
 Auth = BasicAuth | BearerAuth | None
@@ -62,7 +64,7 @@ class Transport:
     """
 
     def __init__(self, base_url: str, *, auth: Auth, ca_file: str | None, timeout: float, user_agent: str) -> None:
-        self.base_url, self.prefix = _checked_base_url(base_url)
+        self.base_url, self.prefix = checked_base_url(base_url)
         self._origin = self.base_url[: len(self.base_url) - len(self.prefix)]
         self._auth = auth
         self._verify: str | bool = ca_file or True
@@ -247,7 +249,7 @@ class Transport:
     def _fail(self, response: requests.Response, decoded: Any, method: str, target: str) -> NoReturn:
         status = response.status_code
         said = parse.complaints(decoded)
-        words = "; ".join(said)[:_SAID]
+        words = clean("; ".join(said), _SAID)
         request = f"{method} {_short(target)}"
         where: dict[str, Any] = {"method": method, "path": target}
         if status in {401, 403} or (status == 400 and isinstance(self._auth, BearerAuth) and decoded is None):
@@ -257,6 +259,7 @@ class Transport:
             raise NotFound(f"The broker knows nothing at {_short(target)}{detail}.", status=status, **where)
         if status == 409:
             text = "\n".join(n.text for n in parse.notices(decoded or {})) or "\n".join(said) or "conflict"
+            text = clean_block(text, _CONFLICT)
             summary = words or text.splitlines()[0][:_SAID]
             raise Conflict(f"The broker refuses {request}: {summary}", text=text, **where)
         if status in {400, 422}:
@@ -295,7 +298,15 @@ class Transport:
         )
 
 
-def _checked_base_url(base_url: str) -> tuple[str, str]:
+def checked_base_url(base_url: str) -> tuple[str, str]:
+    """Check a broker's base URL.
+
+    Returns:
+        The URL without a trailing slash, and its path prefix (empty for none).
+
+    Raises:
+        InvalidRequest: It is not an http(s) URL, or holds credentials, a query or a fragment.
+    """
     hint = "give it like https://broker.example.com or http://pact-broker:9292/prefix"
     try:
         parts = urlsplit(base_url.strip())
