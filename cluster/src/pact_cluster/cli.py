@@ -21,6 +21,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="pact_cluster", description=__doc__, epilog=_SWITCHES)
     commands = top.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="from nothing to the whole loop, with the matrix at the end")
+    commands.add_parser(
+        "demo-break", help="a consumer expects a field that no provider serves: see what breaks, and why"
+    )
+    commands.add_parser("demo-fix", help="the FastAPI provider learns to serve it")
+    commands.add_parser("demo-status", help="the objects and the matrix as they stand")
     commands.add_parser("up", help="create the cluster if there is none, wait until it is ready")
     down = commands.add_parser("down", help="remove the cluster and the engine that was started for it")
     down.add_argument("--purge", action="store_true", help="remove the cached tools and images too")
@@ -59,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check-image": _check,
         "tools": _tools,
         "env": _env,
+        "demo": _demo,
+        "demo-break": _demo,
+        "demo-fix": _demo,
+        "demo-status": _demo,
     }
     try:
         return actions[options.command](Workspace.find(), options, report)
@@ -68,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: what was begun is taken up again by the next run.", file=sys.stderr)
         return 130
+
+
+def _demo(workspace: Workspace, options: argparse.Namespace, report: Reporter) -> int:
+    from pact_cluster.demo import COMMANDS  # a second of imports that the other commands can do without
+
+    return COMMANDS[options.command](workspace, report)
 
 
 def _up(workspace: Workspace, _options: argparse.Namespace, report: Reporter) -> int:
