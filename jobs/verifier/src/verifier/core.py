@@ -48,7 +48,7 @@ def verify(
     """
     with tempfile.TemporaryDirectory(prefix="pact-") as folder:
         file = Path(folder) / "pact.json"
-        file.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        file.write_text(json.dumps(document), encoding="ascii")
         verifier = Verifier(provider, host=f"[{address.host}]" if ":" in address.host else address.host)
         verifier.add_transport(protocol="http", port=address.port, path=address.path or "/", scheme=address.scheme)
         if message_path is not None:

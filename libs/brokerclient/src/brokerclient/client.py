@@ -509,7 +509,10 @@ def _contract(consumer: str, document: Mapping[str, Any]) -> dict[str, str]:
     name = provider.get("name") if isinstance(provider, Mapping) else None
     if not isinstance(name, str):
         raise InvalidRequest("A pact does not name its provider (provider.name).")
-    content = json.dumps(document, ensure_ascii=False).encode()
+    try:
+        content = json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidRequest(f"The pact with {name} holds something that JSON cannot carry.") from None
     return {
         "consumerName": consumer,
         "providerName": name,

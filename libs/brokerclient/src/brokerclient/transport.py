@@ -131,7 +131,14 @@ class Transport:
         Raises:
             BrokerError: One of its subclasses; see `brokerclient.errors`.
         """
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        try:
+            data = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError, RecursionError):
+            raise InvalidRequest(
+                f"What was to be sent with {method} {_short(target)} cannot be written as JSON.",
+                method=method,
+                path=target,
+            ) from None
         headers = {} if data is None else {"Content-Type": content_type}
         try:
             response, content = self._exchange(method, target, data, headers)
