@@ -30,6 +30,11 @@ class ClusterError(Exception):
         """Whether the same call may succeed later without anybody's doing."""
         return self.status in (0, 409, 429) or self.status >= 500
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether what was asked for may have happened all the same: no answer came, or none that says no."""
+        return self.status == 0 or self.status >= 500
+
 
 class BrokerFailureError(Exception):
     """The broker did not give an answer; `failure` says why, ready for a condition."""

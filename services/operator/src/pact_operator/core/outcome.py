@@ -111,10 +111,16 @@ def wants_results(verification: PactVerification, job: JobFacts | None, pod: Pod
         return False
     if job is None:
         return verification.status.job_name is not None
-    end = pod.end_of(names.CONTAINER_VERIFIER) if pod else None
+    end = last_word(job, pod, names.CONTAINER_VERIFIER)
     if end is not None:
         return end.exit_code in (names.EXIT_PASSED, names.EXIT_BROKEN)
-    return pod is None and (job.complete or job.failed)
+    return job.complete or (pod is None and job.failed)
+
+
+def last_word(job: JobFacts, pod: PodFacts | None, container: str) -> Ended | None:
+    """How a container of ours ended, unless that is the end of an earlier try than the one that completed the Job."""
+    end = pod.end_of(container) if pod else None
+    return None if end and job.complete and end.exit_code != names.EXIT_PASSED else end
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ from pact_operator.core.facts import (
 )
 from pact_operator.core.jobspec import owner_reference, verifier_job
 from pact_operator.core.naming import child_name, digest, label_value
-from pact_operator.core.outcome import Stuck, finished, known, stuck, tail, verifier_message
+from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
 from pact_operator.core.plan_broker import plan_broker
 from pact_operator.core.plan_consumer import plan_consumer
 from pact_operator.core.times import backoff, parse, rfc3339
@@ -146,16 +146,18 @@ def _request(provider: PactProvider) -> str | None:
 
 def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | None) -> list[Row]:
     newest: dict[tuple[str, str], PactVerification] = {}
+    answered: set[tuple[str, str]] = set()
     for run in sorted(runs, key=lambda run: (parse(run.metadata.creation_timestamp), run.spec.attempt)):
         if run.spec.provider_version == vf.version:
-            for pact in run.spec.pacts or ():
-                newest[pact.consumer, pact.content_sha] = run
+            pairs = [(pact.consumer, pact.content_sha) for pact in run.spec.pacts or ()]
+            newest.update(dict.fromkeys(pairs, run))
+            if run.spec.request == request:
+                answered.update(pairs)
     rows = []
     for contract in vf.contracts:
         key = (contract.consumer, contract.content_sha)
-        last = newest.get(key)
-        row = _row(contract, vf.version, vf.results.get(key), last)
-        if request and row.state in ("Failed", "PendingFailed") and (last is None or last.spec.request != request):
+        row = _row(contract, vf.version, vf.results.get(key), newest.get(key))
+        if request and row.state in ("Failed", "PendingFailed") and key not in answered:
             # Broken stays broken until content or version changes - or a person asks.
             row = replace(row, due_at=0.0)
         rows.append(replace(row, current=vf.current))
@@ -414,7 +416,7 @@ def _asked_for(facts: VerificationFacts) -> Verdict:
 def _verdict(facts: VerificationFacts) -> Verdict:
     job, pod = facts.job, facts.pod
     assert job is not None, "without a Job there is no verdict to take"  # noqa: S101
-    end = pod.end_of(names.CONTAINER_VERIFIER) if pod else None
+    end = last_word(job, pod, names.CONTAINER_VERIFIER)
     if end is None:
         return _unended(facts)
     message = verifier_message(end)
@@ -443,7 +445,8 @@ def _verdict(facts: VerificationFacts) -> Verdict:
     reason = known(message.reason, Reason.JOB_FAILED) if message else Reason.JOB_FAILED
     if end.reason == "OOMKilled":
         reason, text = Reason.OUT_OF_MEMORY, "The verifier was killed: it needs more memory than its limit."
-    text = text or f"The verifier ended with exit code {end.exit_code}: {tail(end.message) or 'see its log'}"
+    words = "see its log" if message else tail(end.message) or "see its log"
+    text = text or f"The verifier ended with exit code {end.exit_code}: {words}"
     if job.failed:
         return Verdict(_false(reason, text), None, pacts, over=True)
     return Verdict(_unknown(Reason.RETRYING, f"{reason}: {text} The Job tries again."), None, pacts)
@@ -452,8 +455,11 @@ def _verdict(facts: VerificationFacts) -> Verdict:
 def _unended(facts: VerificationFacts) -> Verdict:
     job, pod = facts.job, facts.pod
     assert job is not None, "without a Job there is no verdict to take"  # noqa: S101
-    if pod is None and (job.complete or job.failed) and (told := _by_broker(facts)):
+    if (job.complete or (pod is None and job.failed)) and (told := _by_broker(facts)):
         return told
+    if job.complete and isinstance(facts.results, Failure):
+        why = f"The results cannot be read back yet: {facts.results.message}"
+        return Verdict(_unknown(Reason.CONFIRMING, why), again_in=5.0)
     trouble = stuck(pod) or (_seen_before(facts) if pod is None else None)
     if job.failed:
         if trouble:

@@ -11,7 +11,7 @@ from pact_operator.core.conditions import Cond, events, merge
 from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.naming import child_name, digest
-from pact_operator.core.outcome import known, publisher_message, stuck, tail
+from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
 from pact_operator.core.times import backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
@@ -88,7 +88,7 @@ def _worth_another(facts: ConsumerFacts) -> bool:
 
 
 def _verdict(facts: ConsumerFacts, version: str, job: JobFacts, pod: PodFacts | None) -> Verdict:
-    end = pod.end_of(names.CONTAINER_PUBLISHER) if pod else None
+    end = last_word(job, pod, names.CONTAINER_PUBLISHER)
     if end is None or pod is None:
         return _unpublished(facts, version, job, pod)
     message = publisher_message(end)

@@ -25,6 +25,7 @@ from pact_operator.core.actions import (
     SetFinalizers,
 )
 from pact_operator.core.facts import Failure, Key, Trouble
+from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body
 from pact_operator.ports import BrokerFailureError, Brokers, Cluster, ClusterError
 
@@ -65,11 +66,13 @@ class Executor:
         cluster: the API server.
         brokers: the Pact Brokers.
         look: has another object looked at now.
+        recent: remembers the runs that are created.
     """
 
     cluster: Cluster
     brokers: Brokers
     look: Callable[[Key], None]
+    recent: Recent
 
     async def execute(self, key: Key, body: Body, decide: Decide, broker: PactBroker | None = None) -> Done:
         """Plans, acts, and writes what came of it.
@@ -121,9 +124,19 @@ class Executor:
 
     async def _act(self, key: Key, broker: PactBroker | None, action: Action) -> None:
         match action:
-            case CreateVerification(manifest) | CreateJob(manifest):
+            case CreateVerification(manifest):
+                run = Key(names.VERIFICATION, key.namespace, manifest["metadata"]["name"])
+                try:
+                    await self.cluster.create(_in_namespace(manifest, key.namespace))
+                except ClusterError as error:
+                    if error.ambiguous:
+                        self.recent.add(run, manifest, doubtful=True)
+                    raise
+                self.recent.add(run, manifest)
+            case CreateJob(manifest):
                 await self.cluster.create(_in_namespace(manifest, key.namespace))
             case DeleteVerification(name):
+                self.recent.drop(Key(names.VERIFICATION, key.namespace, name))
                 await self.cluster.delete(names.API_VERSION, names.VERIFICATION, key.namespace, name)
             case DeleteJob(name):
                 await self.cluster.delete(_BATCH, "Job", key.namespace, name)

@@ -25,6 +25,7 @@ from pact_operator.core.facts import (
 from pact_operator.core.naming import label_value
 from pact_operator.core.plan_broker import webhook_uuid
 from pact_operator.core.times import parse
+from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
 from pact_operator.ports import BrokerFailureError, Brokers, Clock
 
@@ -40,6 +41,7 @@ class Gatherer:
     brokers: Brokers
     clock: Clock
     settings: Settings
+    recent: Recent
 
     async def broker(self, broker: PactBroker) -> BrokerFacts:
         """Facts on a PactBroker: one request, one more for each feature that it uses."""
@@ -88,9 +90,10 @@ class Gatherer:
         broker = self._broker(meta.namespace, spec.broker_ref.name)
         workload = self._workload(meta.namespace, spec.version)
         # Taken before the broker is asked: a run that is confirmed by now has its results in the broker's answer.
+        seen = self.snapshot.verifications(meta.namespace, label_value(meta.name))
         verifications = [
             parsed
-            for body in self.snapshot.verifications(meta.namespace, label_value(meta.name))
+            for body in self.recent.merged(names.VERIFICATION, meta.namespace, seen)
             if isinstance(parsed := PactVerification.parse(body), PactVerification) and _controlled_by(body, meta.uid)
         ]
         version = versions.resolve(spec.version, workload)
@@ -283,6 +286,7 @@ def _controlled_by(body: Body, uid: str) -> bool:
     return _controller_uid(body) == uid
 
 
-def _age(body: Body) -> tuple[str, str]:
+def _age(body: Body) -> tuple[str, str, str]:
     meta = body["metadata"]
-    return (meta.get("creationTimestamp") or "", meta["name"])
+    ended = (body.get("status") or {}).get("phase") == "Failed"  # of two of the same second, the failed one was first
+    return (meta.get("creationTimestamp") or "", "" if ended else "~", meta["name"])

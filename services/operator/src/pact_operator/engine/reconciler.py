@@ -16,6 +16,7 @@ from pact_operator.core.naming import label_value
 from pact_operator.engine.execute import Done, Executor, Outcome
 from pact_operator.engine.gather import Gatherer
 from pact_operator.engine.queue import KeyedQueue
+from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
 from pact_operator.ports import Brokers, Clock, Cluster, ClusterError
 
@@ -72,7 +73,8 @@ class Reconciler:
         self._clock = clock
         self._settings = settings
         self._observer = observer
-        self._executor = Executor(cluster, brokers, self._look_at)
+        self._recent = Recent(clock)
+        self._executor = Executor(cluster, brokers, self._look_at, self._recent)
         self._brokers_seen: dict[Key, tuple[str, int]] = {}
         self._workloads_seen: dict[tuple[str, str], WorkloadFacts] = {}
         self._reported: dict[Key, str] = {}
@@ -257,7 +259,7 @@ class Reconciler:
         )
 
     async def _facts(self, parsed: Object) -> tuple[Any, Callable[[Any], Plan]]:
-        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings())
+        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings(), self._recent)
         match parsed:
             case PactBroker():
                 return await gather.broker(parsed), plan.plan_broker

@@ -1,0 +1,623 @@
+"""A cluster, a broker and their faults in one thread: the real engine and core, driven step by step from one seed.
+
+Faults are named as in the literature on controllers (Sieve, Acto, Anvil): a *crash between effects* leaves an
+intermediate state; watch events that come late give *stale* reads; events that are merged leave states
+*unobserved*; and an effect may happen although its answer is lost. Every choice is drawn from one generator, so a
+seed replays its history.
+"""
+
+import copy
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pact_operator.api import names
+from pact_operator.api.v1alpha1 import PactBroker, Selector
+from pact_operator.core.facts import Contract, Failure, Key, Result, Settings, Trouble, WorkloadFacts
+from pact_operator.core.times import rfc3339
+from pact_operator.engine.queue import KeyedQueue
+from pact_operator.engine.reconciler import MODELS, Reconciler
+from pact_operator.engine.snapshot import Body
+from pact_operator.ports import BrokerFailureError, ClusterError
+
+NS = "team"
+START = 1_800_000_000.0
+SETTINGS = Settings(verifier_image="verifier:1", publisher_image="publisher:1", hook_url="http://hook")
+OURS = tuple(names.PLURALS)
+Ref = tuple[str, str]
+"""Kind and name."""
+Pair = tuple[str, str, str]
+"""Consumer, content SHA, provider version."""
+
+
+class Checkpoint:
+    """A place where the scheduler may do something else, or let the operator die."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+@dataclass
+class Faults:
+    """How often what goes wrong; all zero is a quiet world."""
+
+    cluster: float = 0.0
+    broker: float = 0.0
+    verifier: float = 0.0
+    merge: float = 0.0
+
+
+class Api:
+    """The API server: objects, resource versions, owner references, and a watch stream per kind."""
+
+    def __init__(self) -> None:
+        self.objects: dict[Ref, dict[str, Any]] = {}
+        self.streams: dict[str, list[Ref]] = defaultdict(list)
+        self.writes: Counter[str] = Counter()
+        self._version = 0
+
+    def put(self, body: Mapping[str, Any]) -> None:
+        kept = copy.deepcopy(dict(body))
+        self._version += 1
+        kept["metadata"]["resourceVersion"] = str(self._version)
+        ref = (kept["kind"], kept["metadata"]["name"])
+        self.objects[ref] = kept
+        self.streams[ref[0]].append(ref)
+
+    def remove(self, ref: Ref) -> None:
+        body = self.objects.pop(ref, None)
+        if body is None:
+            return
+        self.streams[ref[0]].append(ref)
+        uid = body["metadata"]["uid"]
+        for other, child in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", ())):
+                self.remove(other)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [body for (k, _), body in sorted(self.objects.items()) if k == kind]
+
+
+class Snapshot:
+    """What the operator believes: as fresh as the events that were delivered."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Ref, Body] = {}
+
+    def body(self, key: Key) -> Body | None:
+        return self.seen.get((key.kind, key.name))
+
+    def bodies(self, kind: str, namespace: str) -> Iterable[Body]:
+        return [body for (k, _), body in sorted(self.seen.items()) if k == kind]
+
+    def verifications(self, namespace: str, provider: str) -> Iterable[Body]:
+        return [
+            b
+            for b in self.bodies(names.VERIFICATION, NS)
+            if b["metadata"]["labels"].get(names.LABEL_PROVIDER) == provider
+        ]
+
+    def jobs(self, namespace: str, role: str, owner: str) -> Iterable[Body]:
+        return self._owned("Job", role, owner)
+
+    def pods(self, namespace: str, role: str, owner: str) -> Iterable[Body]:
+        return self._owned("Pod", role, owner)
+
+    def workload(self, namespace: str, name: str) -> WorkloadFacts | None:
+        return None
+
+    def _owned(self, kind: str, role: str, owner: str) -> list[Body]:
+        return [
+            body
+            for body in self.bodies(kind, NS)
+            if body["metadata"]["labels"].get(names.LABEL_ROLE) == role
+            and body["metadata"]["labels"].get(names.LABEL_OWNER) == owner
+        ]
+
+
+@dataclass
+class Broker:
+    """The Pact Broker: what is in scope, and every result that was ever published."""
+
+    heads: dict[str, str] = field(default_factory=dict)
+    """Consumer -> content SHA at the head of its main branch."""
+    results: dict[Pair, bool] = field(default_factory=dict)
+    published: Counter[Pair] = field(default_factory=Counter)
+    ever: set[tuple[Pair, bool]] = field(default_factory=set)
+    down: bool = False
+
+    def publish(self, pair: Pair, success: bool) -> None:
+        self.results[pair] = success
+        self.published[pair] += 1
+        self.ever.add((pair, success))
+
+
+@dataclass(frozen=True)
+class SimClock:
+    """The time of a history."""
+
+    sim: "Sim"
+
+    def now(self) -> float:
+        return self.sim.now
+
+
+class Observer:
+    def looked(self, kind: str, outcome: str, seconds: float) -> None:
+        """Nobody is curious here."""
+
+
+class Sim:
+    """One history."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.now = START
+        self.faults = Faults()
+        self.api = Api()
+        self.broker = Broker()
+        self.history: list[str] = []
+        self.excuses: Counter[Pair] = Counter()
+        """How often a result may rightly be published once more."""
+        self.job_creations: Counter[str] = Counter()
+        self.job_losses: Counter[str] = Counter()
+        self.truth_salt = self.rng.random()
+        self._uids = 0
+        self._seed_objects()
+        self.boot()
+
+    # -- the world as users make it
+
+    def _seed_objects(self) -> None:
+        self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": {"url": "http://broker"}})
+        self.user_put(
+            {
+                "kind": names.PROVIDER,
+                "metadata": {"name": "users"},
+                "spec": {
+                    "brokerRef": {"name": "broker"},
+                    "pacticipant": "users",
+                    "version": {"value": "1"},
+                    "target": {
+                        "ephemeral": {
+                            "template": {"spec": {"containers": [{"name": "p", "image": "users:{version}"}]}},
+                            "port": 8080,
+                        }
+                    },
+                    "run": {"maxConcurrent": self.rng.choice([1, 2])},
+                },
+            }
+        )
+
+    def user_put(self, body: dict[str, Any]) -> None:
+        self._uids += 1
+        meta = {"namespace": NS, "uid": f"u{self._uids}", "generation": 1, "creationTimestamp": rfc3339(self.now)}
+        self.api.put({**body, "apiVersion": names.API_VERSION, "metadata": {**meta, **body["metadata"]}})
+
+    def provider(self) -> dict[str, Any]:
+        return self.api.objects[names.PROVIDER, "users"]
+
+    def version(self) -> str:
+        return str(self.provider()["spec"]["version"]["value"])
+
+    def edit_provider(self, *, version: str | None = None, request: str | None = None) -> None:
+        body = copy.deepcopy(self.provider())
+        if version:
+            body["spec"]["version"]["value"] = version
+            body["metadata"]["generation"] += 1
+        if request:
+            body["metadata"].setdefault("annotations", {})[names.ANNOTATION_REQUESTED] = request
+            for consumer, sha in self.broker.heads.items():
+                self.excuses[consumer, sha, self.version()] += 1
+        self.api.put(body)
+
+    def holds(self, pair: Pair) -> bool:
+        """The truth: whether this provider version keeps this contract."""
+        return random.Random(f"{pair}{self.truth_salt}").random() < 0.7
+
+    # -- the operator
+
+    def boot(self) -> None:
+        """Starts the operator: empty memory, a fresh list of everything."""
+        self.snapshot = Snapshot()
+        self.queue: KeyedQueue[Key] = KeyedQueue(now=lambda: self.now, jitter=self.rng.random)
+        self.looks: list[tuple[Key, Coroutine[Any, Any, Any]]] = []
+        self.reconciler = Reconciler(
+            snapshot=self.snapshot,
+            cluster=SimCluster(self),
+            brokers=SimBrokers(self),
+            clock=SimClock(self),
+            settings=lambda: SETTINGS,
+            queue=self.queue,
+            observer=Observer(),
+        )
+        for stream in self.api.streams.values():
+            stream.clear()
+        for ref, body in self.api.objects.items():
+            self.snapshot.seen[ref] = copy.deepcopy(body)
+        for ref in sorted(self.api.objects):
+            self._hint(ref)
+
+    def crash(self) -> None:
+        for _, look in self.looks:
+            look.close()
+        self.boot()
+
+    def deliver(self, kind: str, *, merge: bool = False) -> None:
+        """Delivers the oldest event of a kind; merged, all that waits at once, as after a lost watch."""
+        stream = self.api.streams[kind]
+        refs = [stream.pop(0)] if not merge else [*stream]
+        if merge:
+            stream.clear()
+        for ref in dict.fromkeys(refs):
+            # An event carries the state of its own moment; what matters to a level-triggered reader is that a later
+            # one may be behind it. The newest state is delivered only with the last event of the object.
+            if ref in stream:
+                self._hint(ref)
+                continue
+            if (body := self.api.objects.get(ref)) is None:
+                gone = self.snapshot.seen.pop(ref, None)
+                self._hint(ref, gone)
+            else:
+                self.snapshot.seen[ref] = copy.deepcopy(body)
+                self._hint(ref)
+
+    def _hint(self, ref: Ref, gone: Body | None = None) -> None:
+        kind, name = ref
+        body = gone or self.snapshot.seen.get(ref)
+        if body is None:
+            return
+        if kind in OURS:
+            self.reconciler.hint_object(Key(kind, NS, name), body)
+        else:
+            self.reconciler.hint_child(NS, body["metadata"]["labels"], kind)
+
+    def take(self) -> bool:
+        key = self.queue.take()
+        if key is None:
+            return False
+        self.looks.append((key, self.reconciler.look(key)))
+        return True
+
+    def advance(self, index: int) -> None:
+        key, look = self.looks[index]
+        try:
+            look.send(None)
+        except StopIteration:
+            self.looks.pop(index)
+            self.queue.done(key)
+
+    # -- the kubelet, the Job controller and the verifier
+
+    def work_of_kubernetes(self) -> list[tuple[str, str]]:
+        """What the cluster's own machinery could do next: (what, name of the Job)."""
+        todo = []
+        uids = {body["metadata"]["uid"] for body in self.api.objects.values()}
+        for job in self.api.of("Job"):
+            name = job["metadata"]["name"]
+            if job["metadata"]["ownerReferences"][0]["uid"] not in uids:
+                todo.append(("collect", name))
+            if _condition(job, "Complete") or _condition(job, "Failed"):
+                todo.append(("ttl", name))
+                continue
+            pod = self._newest_pod(name)
+            if pod is None or pod["status"]["phase"] == "Failed":
+                todo.append(("start pod", name))
+            elif not _terminated(pod):
+                todo.append(("end verifier", name))
+            else:
+                todo.append(("finish job", name))
+        return todo
+
+    def kubernetes(self, what: str, name: str) -> None:
+        job = copy.deepcopy(self.api.objects["Job", name])
+        pod = self._newest_pod(name)
+        if what == "ttl":
+            # The operator may have been away for as long as that: then it has not seen how the Job ended.
+            self.lose(("Job", name))
+        elif what == "collect":  # the garbage collector: its owner is gone
+            self.lose(("Job", name))
+        elif what == "start pod":
+            retries = sum(1 for p in self.api.of("Pod") if _of(p, job))
+            self._uids += 1
+            labels = job["metadata"]["labels"]
+            owner = {"kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+            self.user_put(
+                {
+                    "kind": "Pod",
+                    "metadata": {
+                        "name": f"{name}-{self._uids}-{retries}",
+                        "labels": labels,
+                        "ownerReferences": [owner],
+                    },
+                    "status": {"phase": "Running", "initContainerStatuses": [], "containerStatuses": []},
+                }
+            )
+        elif what == "end verifier" and pod is not None:
+            self._run_verifier(job, copy.deepcopy(pod))
+        elif what == "finish job" and pod is not None:
+            code = _terminated(pod)["exitCode"]
+            if code == 0:
+                self._end_job(job, "Complete", "")
+            elif code in (1, 2):
+                self._end_job(job, "Failed", "PodFailurePolicy")
+            else:
+                failed = sum(1 for p in self.api.of("Pod") if _of(p, job))
+                if failed > job["spec"]["backoffLimit"]:
+                    self._end_job(job, "Failed", "BackoffLimitExceeded")
+                else:
+                    dead = copy.deepcopy(pod)
+                    dead["status"]["phase"] = "Failed"
+                    self.api.put(dead)
+
+    def _end_job(self, job: dict[str, Any], kind: str, reason: str) -> None:
+        job.setdefault("status", {})["conditions"] = [{"type": kind, "status": "True", "reason": reason}]
+        self.api.put(job)
+
+    def _run_verifier(self, job: dict[str, Any], pod: dict[str, Any]) -> None:
+        [verifier] = job["spec"]["template"]["spec"]["containers"]
+        env = {entry["name"]: entry.get("value", "") for entry in verifier["env"]}
+        version, pacts = env["PV_PROVIDER_VERSION"], json.loads(env["PV_PACTS"])
+        said, broken, code = [], False, 0
+        for pact in pacts:
+            pair = (pact["consumer"], pact["contentSha"], version)
+            ok = self.holds(pair)
+            if self.broker.down or self._unlucky(self.faults.verifier):
+                code = names.EXIT_INFRASTRUCTURE
+                break
+            if self._unlucky(self.faults.verifier / 2):
+                self.history.append(f"verifier lies about {pair}")
+            else:
+                self.broker.publish(pair, ok)
+            broken = broken or not ok
+            said.append({"consumer": pair[0], "contentSha": pair[1], "outcome": "Passed" if ok else "Failed"})
+        if code:
+            for pact in pacts:  # the whole run is tried again, what was published goes out once more
+                self.excuses[pact["consumer"], pact["contentSha"], version] += 1
+            text = _message("InfrastructureError", "BrokerUnavailable", [])
+        else:
+            code = 1 if broken else 0
+            text = _message("ContractBroken" if broken else "Passed", "ContractBroken" if broken else "Passed", said)
+        if self._unlucky(self.faults.verifier):
+            code, text = self.rng.choice([(code, "not JSON"), (code, '{"schema": "x"}'), (137, "")])
+            self._excuse_job(job)
+        state = {"terminated": {"exitCode": code, "message": text, "finishedAt": rfc3339(self.now)}}
+        pod["status"]["containerStatuses"] = [{"name": names.CONTAINER_VERIFIER, "state": state}]
+        self.api.put(pod)
+
+    def lose(self, ref: Ref) -> None:
+        """Somebody or something deletes a Job or a Pod."""
+        body = self.api.objects[ref]
+        name = body["metadata"]["name"] if ref[0] == "Job" else body["metadata"]["ownerReferences"][0]["name"]
+        job = self.api.objects.get(("Job", name))
+        if job is not None:
+            self._excuse_job(job)
+        if ref[0] == "Job":
+            self.job_losses[name] += 1
+        self.api.remove(ref)
+
+    def _excuse_job(self, job: dict[str, Any]) -> None:
+        [verifier] = job["spec"]["template"]["spec"]["containers"]
+        env = {entry["name"]: entry.get("value", "") for entry in verifier["env"]}
+        for pact in json.loads(env["PV_PACTS"]):
+            self.excuses[pact["consumer"], pact["contentSha"], env["PV_PROVIDER_VERSION"]] += 1
+
+    def _newest_pod(self, job: str) -> dict[str, Any] | None:
+        body = self.api.objects["Job", job]
+        pods = [pod for pod in self.api.of("Pod") if _of(pod, body)]
+        return max(pods, key=lambda pod: int(pod["metadata"]["resourceVersion"]) if not _dead(pod) else 0, default=None)
+
+    def _unlucky(self, chance: float) -> bool:
+        return self.rng.random() < chance
+
+    # -- invariants
+
+    def check(self) -> None:
+        """What must hold at every moment, whatever has gone wrong."""
+        for body in self.api.of(names.VERIFICATION):
+            run = MODELS[names.VERIFICATION].parse(body)
+            assert not isinstance(run, str), run
+        for pair, count in self.broker.published.items():
+            assert count <= 1 + self.excuses[pair], f"{pair} was published {count} times, excuses {self.excuses[pair]}"
+        for name, count in self.job_creations.items():
+            assert count <= 1 + self.job_losses[name], f"Job {name} was created {count} times"
+        active = [b for b in self.api.of(names.VERIFICATION) if not (b.get("status") or {}).get("completionTime")]
+        current = [b for b in active if b["spec"]["providerVersion"] == self.version()]
+        assert len(current) <= 2 * self.provider()["spec"]["run"]["maxConcurrent"], "runs pile up"
+
+    def check_status(self, key: Key, status: Mapping[str, Any]) -> None:
+        """No verdict is ever wrong: what a status says, the broker has held."""
+        if key.kind == names.PROVIDER:
+            for c in status.get("contracts", ()):
+                pair = (c["consumer"], c["contentSha"], c["providerVersion"])
+                if c["state"] in ("Verified", "Failed"):
+                    said = c["state"] == "Verified"
+                    assert (pair, said) in self.broker.ever, f"{pair} is told {c['state']}, the broker never held that"
+                    assert said == self.holds(pair)
+            ready = next(c for c in status["conditions"] if c["type"] == "Ready")
+            if ready["status"] == "True":
+                assert status["contracts"], "ready with nothing verified"
+                assert all(c["state"] == "Verified" for c in status["contracts"])
+        if key.kind == names.VERIFICATION and status.get("completionTime"):
+            succeeded = next(c for c in status["conditions"] if c["type"] == "Succeeded")
+            body = self.api.objects[key.kind, key.name]
+            pairs = [(p["consumer"], p["contentSha"], body["spec"]["providerVersion"]) for p in body["spec"]["pacts"]]
+            if succeeded["status"] == "True":
+                assert all((pair, True) in self.broker.ever for pair in pairs)
+            if succeeded["reason"] == "ContractBroken":
+                assert any((pair, False) in self.broker.ever for pair in pairs)
+
+    def converged(self) -> str | None:
+        """What keeps the world from being as it should, None if it is."""
+        version = self.version()
+        for consumer, sha in self.broker.heads.items():
+            if (consumer, sha, version) not in self.broker.results:
+                return f"{consumer} {sha} has no result for {version}"
+        status = self.provider().get("status") or {}
+        shown = {(c["consumer"], c["contentSha"]): c["state"] for c in status.get("contracts", ())}
+        wanted = {
+            (c, s): "Verified" if self.broker.results[c, s, version] else "Failed" for c, s in self.broker.heads.items()
+        }
+        if shown != wanted or status.get("version") != version:
+            return f"status shows {status.get('version')} {shown}, wanted {version} {wanted}"
+        reached = self.api.objects[names.BROKER, "broker"].get("status") or {}
+        if not any(c["type"] == "Ready" and c["status"] == "True" for c in reached.get("conditions", ())):
+            return "the broker is not told to be back"
+        unfinished = [b["metadata"]["name"] for b in self.api.of(names.VERIFICATION) if not _over(b)]
+        return f"unfinished: {unfinished}" if unfinished else None
+
+
+class SimCluster:
+    """The `Cluster` port: every effect may be cut off before it, or after it."""
+
+    def __init__(self, sim: Sim) -> None:
+        self.sim = sim
+
+    async def _before(self, what: str) -> None:
+        await Checkpoint()
+        self.sim.history.append(f"  operator: {what}")
+        if self.sim._unlucky(self.sim.faults.cluster):
+            raise self._error()
+
+    async def _after(self) -> None:
+        await Checkpoint()
+        if self.sim._unlucky(self.sim.faults.cluster):
+            raise ClusterError(0, "Timeout", "the answer is lost")
+
+    def _error(self) -> ClusterError:
+        status, reason = self.sim.rng.choice(
+            [(0, "Timeout"), (409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError")]
+        )
+        return ClusterError(status, reason, reason)
+
+    async def create(self, manifest: Mapping[str, Any]) -> None:
+        ref = (manifest["kind"], manifest["metadata"]["name"])
+        await self._before(f"create {ref}")
+        existing = self.sim.api.objects.get(ref)
+        if existing is None:
+            if ref[0] == "Job":
+                self.sim.job_creations[ref[1]] += 1
+            self.sim.api.writes["create"] += 1
+            self.sim.user_put(dict(manifest))
+        elif existing["metadata"]["ownerReferences"][0]["uid"] != manifest["metadata"]["ownerReferences"][0]["uid"]:
+            raise ClusterError(409, "AlreadyExists", f"{ref} exists")
+        try:
+            await self._after()
+        except ClusterError:
+            for pact in manifest["spec"].get("pacts", ()):  # whether it exists, nobody knows for a while
+                self.sim.excuses[pact["consumer"], pact["contentSha"], manifest["spec"]["providerVersion"]] += 1
+            raise
+
+    async def delete(self, api_version: str, kind: str, namespace: str, name: str) -> None:
+        await self._before(f"delete {kind} {name}")
+        if (kind, name) in self.sim.api.objects:
+            self.sim.api.writes["delete"] += 1
+            job = self.sim.api.objects.get(("Job", name))
+            if job is not None:
+                self.sim._excuse_job(job)
+            self.sim.api.remove((kind, name))
+        await self._after()
+
+    async def patch_status(self, key: Key, status: Mapping[str, Any], resource_version: str) -> None:
+        await self._before(f"status of {key}")
+        body = self.sim.api.objects.get((key.kind, key.name))
+        if body is not None:
+            if body["metadata"]["resourceVersion"] != resource_version:
+                raise ClusterError(409, "Conflict", "changed meanwhile")
+            self.sim.check_status(key, status)
+            self.sim.api.writes["status"] += 1
+            self.sim.api.put({**body, "status": status})
+        await self._after()
+
+    async def set_finalizers(self, key: Key, finalizers: Sequence[str], resource_version: str) -> str | None:
+        raise AssertionError("nobody asks for a webhook here")
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        return None
+
+    async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
+        await Checkpoint()
+        self.sim.history.append(f"  event {reason}: {message}")
+
+
+class SimBrokers:
+    """The `Brokers` port."""
+
+    def __init__(self, sim: Sim) -> None:
+        self.sim = sim
+
+    async def _ask(self, what: str) -> None:
+        await Checkpoint()
+        if self.sim.broker.down or self.sim._unlucky(self.sim.faults.broker):
+            self.sim.history.append(f"  broker does not answer: {what}")
+            raise BrokerFailureError(Failure(Trouble.UNAVAILABLE, "no answer"))
+
+    async def check(self, broker: PactBroker) -> None:
+        await self._ask("check")
+
+    async def contracts(
+        self,
+        broker: PactBroker,
+        provider: str,
+        selectors: Sequence[Selector],
+        *,
+        branch: str | None,
+        enable_pending: bool,
+        wip_since: str | None,
+    ) -> tuple[Contract, ...]:
+        await self._ask("contracts")
+        answer = tuple(Contract(c, s, f"http://broker/{c}/{s}") for c, s in sorted(self.sim.broker.heads.items()))
+        await Checkpoint()
+        return answer
+
+    async def results(self, broker: PactBroker, provider: str, version: str) -> Mapping[tuple[str, str], Result]:
+        await self._ask("results")
+        found = {(c, s): Result(c, s, ok) for (c, s, v), ok in self.sim.broker.results.items() if v == version}
+        await Checkpoint()
+        return found
+
+    async def environments(self, broker: PactBroker) -> frozenset[str]:
+        return frozenset()
+
+    async def ensure_environment(
+        self, broker: PactBroker, name: str, display_name: str | None, production: bool
+    ) -> None:
+        raise AssertionError("nobody asks for an environment here")
+
+    async def webhook(self, broker: PactBroker, uuid: str) -> Mapping[str, Any] | None:
+        return None
+
+    async def put_webhook(self, broker: PactBroker, uuid: str, definition: Mapping[str, Any]) -> None:
+        raise AssertionError("nobody asks for a webhook here")
+
+    async def delete_webhook(self, broker: PactBroker, uuid: str) -> None:
+        raise AssertionError("nobody asks for a webhook here")
+
+
+def _message(outcome: str, reason: str, pacts: list[dict[str, Any]]) -> str:
+    return json.dumps(
+        {"schema": names.VERIFIER_SCHEMA, "outcome": outcome, "reason": reason, "message": "", "pacts": pacts}
+    )
+
+
+def _condition(job: Mapping[str, Any], kind: str) -> bool:
+    return any(c["type"] == kind for c in (job.get("status") or {}).get("conditions", ()))
+
+
+def _terminated(pod: Mapping[str, Any]) -> Any:
+    return next((s["state"].get("terminated") for s in pod["status"]["containerStatuses"]), None)
+
+
+def _dead(pod: Mapping[str, Any]) -> bool:
+    return bool(pod["status"]["phase"] == "Failed")
+
+
+def _of(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
+    return any(owner["uid"] == job["metadata"]["uid"] for owner in pod["metadata"]["ownerReferences"])
+
+
+def _over(body: Mapping[str, Any]) -> bool:
+    return bool((body.get("status") or {}).get("completionTime"))

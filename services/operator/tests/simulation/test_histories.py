@@ -1,0 +1,175 @@
+"""Whatever goes wrong, and in whatever order: once it stops, the world is as it should be, and no verdict was wrong.
+
+`SIMULATION_HISTORIES=10000 pytest services/operator/tests/simulation` runs as many; `SIMULATION_SEED=17` replays one
+and prints its history.
+"""
+
+import logging
+import os
+
+import pytest
+
+from pact_operator.api import names
+from services.operator.tests.simulation.sim import NS, Faults, Sim
+
+HISTORIES = int(os.environ.get("SIMULATION_HISTORIES", "300"))
+ONLY = os.environ.get("SIMULATION_SEED")
+SEEDS = [int(ONLY)] if ONLY else list(range(HISTORIES))
+BATCH = 25
+
+
+class Storm:
+    """Everything happens, in any order, and some of it goes wrong."""
+
+    def __init__(self, sim: Sim) -> None:
+        self.sim = sim
+        self.versions, self.contents = 1, 0
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            getattr(self, self.sim.rng.choice(self.choices()))()
+            self.sim.check()
+
+    def choices(self) -> list[str]:
+        """What can happen now. Weights keep histories deep: controllers do much between two acts of people."""
+        sim = self.sim
+        return (
+            ["take"] * 6
+            + ["advance"] * (10 if sim.looks else 0)
+            + ["deliver"] * (8 if self.streams() else 0)
+            + ["kubernetes"] * (6 if sim.work_of_kubernetes() else 0)
+            + ["time", "time", "publish", "outage"]
+            + ["crash"] * (sim.rng.random() < 0.5)
+            + ["rollout", "request", "lose"] * (sim.rng.random() < 0.25)
+        )
+
+    def streams(self) -> list[str]:
+        return [kind for kind, waiting in self.sim.api.streams.items() if waiting]
+
+    def take(self) -> None:
+        self.sim.take()
+
+    def advance(self) -> None:
+        self.sim.advance(self.sim.rng.randrange(len(self.sim.looks)))
+
+    def deliver(self) -> None:
+        self.sim.deliver(self.sim.rng.choice(self.streams()), merge=self.sim.rng.random() < self.sim.faults.merge)
+
+    def kubernetes(self) -> None:
+        what, name = self.sim.rng.choice(self.sim.work_of_kubernetes())
+        self.sim.history.append(f"kubernetes: {what} {name}")
+        self.sim.kubernetes(what, name)
+
+    def time(self) -> None:
+        seconds = self.sim.rng.choice([0.1, 1, 5, 31, 120])
+        if seconds > 60:  # a watch lags by seconds, not by minutes: kopf ends a silent one
+            for kind in self.streams():
+                self.sim.deliver(kind, merge=True)
+        self.sim.now += seconds
+
+    def publish(self) -> None:
+        self.contents += 1
+        self.sim.broker.heads[self.sim.rng.choice(["web", "mobile", "batch"])] = f"sha{self.contents}"
+        self.sim.history.append(f"published: {self.sim.broker.heads}")
+
+    def outage(self) -> None:
+        self.sim.broker.down = not self.sim.broker.down
+        self.sim.history.append(f"broker down: {self.sim.broker.down}")
+
+    def crash(self) -> None:
+        self.sim.history.append("CRASH")
+        self.sim.crash()
+
+    def rollout(self) -> None:
+        self.versions += 1
+        self.sim.edit_provider(version=str(self.versions))
+        self.sim.history.append(f"rollout of {self.versions}")
+
+    def request(self) -> None:
+        self.sim.edit_provider(request=f"at {self.sim.now}")
+        self.sim.history.append("a person asks for another run")
+
+    def lose(self) -> None:
+        victims = sorted(ref for ref in self.sim.api.objects if ref[0] in ("Job", "Pod"))
+        if victims:
+            victim = self.sim.rng.choice(victims)
+            self.sim.history.append(f"lost: {victim}")
+            self.sim.lose(victim)
+
+
+def calm(sim: Sim, seconds: float = 3 * 3600) -> None:
+    """No faults any more: hints arrive, the sweep goes round, and Kubernetes does its work."""
+    sim.faults = Faults()
+    sim.broker.down = False
+    end = sim.now + seconds
+    while sim.now < end:
+        for kind in list(sim.api.streams):
+            while sim.api.streams[kind]:
+                sim.deliver(kind)
+        while sim.take() or sim.looks:
+            while sim.looks:
+                sim.advance(0)
+        todo = [(what, name) for what, name in sim.work_of_kubernetes() if what != "ttl"]
+        for what, name in todo:
+            if ("Job", name) in sim.api.objects:
+                sim.kubernetes(what, name)
+        sim.check()
+        if not todo and not any(sim.api.streams.values()):
+            if sim.converged() is None and len(sim.queue) == 0:
+                return
+            sim.now += max(0.05, min(sim.queue.wait_seconds() or 30.0, 60.0))
+
+
+@pytest.mark.parametrize(
+    "batch", [SEEDS[i : i + BATCH] for i in range(0, len(SEEDS), BATCH)], ids=lambda b: f"{b[0]}-{b[-1]}"
+)
+def test_after_the_faults_every_owed_pair_has_its_result(batch: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    for seed in batch:
+        sim = Sim(seed)
+        try:
+            sim.faults = Faults(
+                cluster=sim.rng.choice([0, 0.05, 0.2]),
+                broker=sim.rng.choice([0, 0.1, 0.3]),
+                verifier=sim.rng.choice([0, 0.1]),
+                merge=sim.rng.choice([0, 0.5]),
+            )
+            sim.broker.heads["web"] = "sha0"
+            Storm(sim).run(steps=sim.rng.randrange(50, 300))
+            calm(sim)
+            assert sim.converged() is None, sim.converged()
+            quiet(sim)
+        except BaseException:
+            print(f"\nseed {seed}; replay: SIMULATION_SEED={seed} pytest {__file__}")
+            print("\n".join(sim.history[-400:] if not ONLY else sim.history))
+            raise
+
+
+def quiet(sim: Sim) -> None:
+    """A converged world is left alone: sweeps ask, and write nothing; nothing is left over."""
+    writes = dict(sim.api.writes)
+    for _ in range(3):
+        sim.now += 31
+        for kind in list(sim.api.streams):
+            while sim.api.streams[kind]:
+                sim.deliver(kind)
+        while sim.take() or sim.looks:
+            while sim.looks:
+                sim.advance(0)
+    assert dict(sim.api.writes) == writes, "a look at a converged world wrote something"
+    runs = sim.api.of(names.VERIFICATION)
+    assert len(runs) <= 8 + len(sim.broker.heads), "runs are not cleaned up"
+    owners = {run["metadata"]["uid"] for run in runs}
+    assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
+    assert {run["metadata"]["namespace"] for run in runs} <= {NS}
+
+
+def test_a_quiet_world_verifies_each_pair_exactly_once() -> None:
+    sim = Sim(0)
+    for consumer in ("web", "mobile"):
+        sim.broker.heads[consumer] = "sha0"
+    calm(sim)
+    assert sim.converged() is None
+    assert set(sim.broker.published.values()) == {1}
+    # Both waited at the same moment: one run, one Job.
+    assert sum(sim.job_creations.values()) == 1
