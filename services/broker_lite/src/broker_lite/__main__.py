@@ -1,0 +1,48 @@
+"""``python -m broker_lite``: serve until told to stop."""
+
+import os
+import sys
+
+import uvicorn
+
+from broker_lite import config, log
+from broker_lite.app import create_app
+from broker_lite.store.engine import Store, StoreUnavailable, connect
+
+
+def main() -> int:
+    """Start the server.
+
+    Returns:
+        The exit code: 0 after a normal stop, 78 for a configuration that cannot be used, 75 if the database cannot be
+        reached.
+    """
+    try:
+        settings = config.from_environment(os.environ)
+    except config.InvalidConfiguration as error:
+        sys.stderr.write(f"{error}\n")
+        return 78
+    log.configure(settings.log_level)
+    try:
+        store = Store(connect(settings.database_url))
+        store.migrate()
+    except StoreUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return 75
+    try:
+        uvicorn.run(
+            create_app(settings, store),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=20,
+        )
+    finally:
+        store.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The application: routes, errors, and what runs beside them."""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from broker_lite import VERSION
+from broker_lite.config import Settings
+from broker_lite.delivery.worker import Worker
+from broker_lite.http import (
+    routes_dashboard,
+    routes_environments,
+    routes_index,
+    routes_matrix,
+    routes_pacticipants,
+    routes_pacts,
+    routes_publish,
+    routes_verification,
+    routes_versions,
+    routes_webhooks,
+)
+from broker_lite.http.call import Application, JsonResponse
+from broker_lite.http.errors import HAL, JSON, NOT_FOUND_TEXT
+from broker_lite.http.guard import Guard
+from broker_lite.store.engine import Store, connect
+
+logger = logging.getLogger("broker_lite")
+
+
+_MODULES = (
+    routes_index,
+    routes_pacticipants,
+    routes_versions,
+    routes_environments,
+    routes_publish,
+    routes_verification,
+    routes_pacts,
+    routes_matrix,
+    routes_dashboard,
+    routes_webhooks,
+)
+
+
+def create_app(settings: Settings, store: Store | None = None, *, deliver: bool = True) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        settings: the configuration.
+        store: the database; opened from the settings if not given.
+        deliver: whether to deliver webhooks.
+    """
+    database = store or Store(connect(settings.database_url))
+    application = Application(settings, database)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(database.migrate)
+        worker = Worker(database, settings) if deliver else None
+        if worker is not None:
+            application.wake = worker.wake
+            worker.start()
+        logger.info("ready", extra={"version": VERSION, "database": database.engine.dialect.name})
+        try:
+            yield
+        finally:
+            if worker is not None:
+                await run_in_threadpool(worker.stop)
+            if store is None:
+                database.close()
+
+    app = FastAPI(title="broker-lite", version=VERSION, lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app.state.application = application
+    app.add_middleware(Guard, settings=settings)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _server_error)
+    for module in _MODULES:
+        app.include_router(module.routes.router)
+    return app
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    methods: list[str] = []
+    for route in request.app.router.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            methods.extend(sorted(getattr(route, "methods", None) or ()))
+    return [method for method in dict.fromkeys(methods) if method != "HEAD"]
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        allowed = _allowed_methods(request)
+        headers = {"allow": ", ".join([*allowed, "OPTIONS"])}
+        return Response(status_code=200 if request.method == "OPTIONS" else 405, headers=headers)
+    return JsonResponse({"error": NOT_FOUND_TEXT}, 404, JSON)
+
+
+async def _server_error(_request: Request, error: Exception) -> Response:
+    reference = secrets.token_urlsafe(8)
+    logger.error("request failed", extra={"reference": reference}, exc_info=error)
+    text = f"An error has occurred. The details have been logged with the reference {reference}"
+    return JsonResponse({"error": {"message": text, "reference": reference}}, 500, HAL)

@@ -1,0 +1,1 @@
+"""The rules of a Pact Broker as pure functions: no database, no HTTP, no clock."""

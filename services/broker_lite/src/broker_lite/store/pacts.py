@@ -1,0 +1,283 @@
+"""Pact contents and their publications."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select
+from sqlalchemy.orm import Session, aliased
+
+from broker_lite.domain import content as pact_content
+from broker_lite.store import pacticipants
+from broker_lite.store.models import (
+    Branch,
+    BranchVersion,
+    Pacticipant,
+    PactPublication,
+    PactVersion,
+    Tag,
+    Version,
+)
+from broker_lite.store.upsert import insert_if_absent
+from broker_lite.store.versions import is_head
+
+
+def current(*criteria: ColumnElement[bool]) -> Select[tuple[PactPublication]]:
+    """Publications that were not overwritten, by criteria."""
+    return select(PactPublication).where(PactPublication.current, *criteria)
+
+
+def between(consumer: str, provider: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Criteria: the pact is between these two."""
+    return (
+        PactPublication.consumer_id == select(Pacticipant.id).where(Pacticipant.name == consumer).scalar_subquery(),
+        PactPublication.provider_id == select(Pacticipant.id).where(Pacticipant.name == provider).scalar_subquery(),
+    )
+
+
+def tagged(tag: str) -> ColumnElement[bool]:
+    """Criterion: the consumer version has this tag."""
+    return PactPublication.consumer_version_id.in_(select(Tag.version_id).where(Tag.name == tag))
+
+
+def untagged() -> ColumnElement[bool]:
+    """Criterion: the consumer version has no tag."""
+    return ~select(Tag.name).where(Tag.version_id == PactPublication.consumer_version_id).exists()
+
+
+def on_branch(name: str | None, *, head: bool) -> ColumnElement[bool]:
+    """Criterion: the consumer version is on (or the head of) a branch; None means the consumer's main branch."""
+    statement = (
+        select(BranchVersion.version_id)
+        .join(Branch, Branch.id == BranchVersion.branch_id)
+        .where(BranchVersion.version_id == PactPublication.consumer_version_id)
+        .correlate(PactPublication)
+    )
+    if name is None:
+        owner = aliased(Pacticipant)
+        statement = statement.join(owner, and_(owner.id == Branch.pacticipant_id, owner.main_branch == Branch.name))
+    else:
+        statement = statement.where(Branch.name == name)
+    if head:
+        statement = statement.where(is_head())
+    return statement.exists()
+
+
+def newest(session: Session, *criteria: ColumnElement[bool]) -> PactPublication | None:
+    """The publication of the newest consumer version, by criteria."""
+    statement = current(*criteria).order_by(PactPublication.consumer_version_id.desc()).limit(1)
+    return session.scalars(statement).one_or_none()
+
+
+def by_version(session: Session, consumer: str, provider: str, number: str) -> PactPublication | None:
+    """The current pact of a consumer version."""
+    version = select(Version.id).where(Version.number == number)
+    return newest(session, *between(consumer, provider), PactPublication.consumer_version_id.in_(version))
+
+
+def by_sha(session: Session, consumer: str, provider: str, sha: str) -> PactPublication | None:
+    """The newest publication of a content; one that was overwritten only if there is no other."""
+    statement = (
+        select(PactPublication)
+        .join(PactVersion, PactVersion.id == PactPublication.pact_version_id)
+        .where(*between(consumer, provider), PactVersion.sha == sha)
+        .order_by(
+            PactPublication.current.desc(),
+            PactPublication.consumer_version_id.desc(),
+            PactPublication.revision_number.desc(),
+        )
+        .limit(1)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def overall_latest(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
+    """Per consumer and provider the pact of the newest consumer version, by criteria."""
+    newest_versions = (
+        select(
+            PactPublication.consumer_id,
+            PactPublication.provider_id,
+            func.max(PactPublication.consumer_version_id).label("newest"),
+        )
+        .where(PactPublication.current, *criteria)
+        .group_by(PactPublication.consumer_id, PactPublication.provider_id)
+        .subquery()
+    )
+    statement = current().join(
+        newest_versions,
+        and_(
+            newest_versions.c.consumer_id == PactPublication.consumer_id,
+            newest_versions.c.provider_id == PactPublication.provider_id,
+            newest_versions.c.newest == PactPublication.consumer_version_id,
+        ),
+    )
+    return in_order(session.scalars(statement).all())
+
+
+def listed(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
+    """All current pacts, by criteria."""
+    return in_order(session.scalars(current(*criteria)).all())
+
+
+def in_order(pacts: Sequence[PactPublication]) -> list[PactPublication]:
+    """By consumer name, then age of the consumer version, then provider name."""
+    return sorted(
+        pacts, key=lambda one: (one.consumer.name.lower(), one.consumer_version_id, one.provider.name.lower())
+    )
+
+
+def of_provider(provider: Pacticipant) -> ColumnElement[bool]:
+    """Criterion: the pact is with this provider."""
+    return PactPublication.provider_id == provider.id
+
+
+def content_of(session: Session, publication: PactPublication) -> Any:
+    """The parsed pact."""
+    return pact_content.parse_json(contents(session, [publication.pact_version_id])[publication.pact_version_id])
+
+
+def contents(session: Session, pact_version_ids: Sequence[int]) -> dict[int, str]:
+    """Texts of contents by row."""
+    statement = select(PactVersion.id, PactVersion.content).where(PactVersion.id.in_(pact_version_ids))
+    return {identifier: text for identifier, text in session.execute(statement)}
+
+
+def publish(session: Session, version: Version, provider_name: str, document: Any) -> PactPublication:
+    """Store a pact for a consumer version; equal content is not stored twice.
+
+    The caller has locked the version, so that revisions are numbered one after the other.
+    """
+    provider = pacticipants.get_or_create(session, provider_name)
+    content_row = _content_row(session, version.pacticipant_id, provider.id, document)
+    existing = newest(
+        session,
+        PactPublication.consumer_version_id == version.id,
+        PactPublication.provider_id == provider.id,
+    )
+    if existing is not None and existing.pact_version_id == content_row.id:
+        return existing
+    if existing is not None:
+        existing.current = False
+    publication = PactPublication(
+        consumer_version=version,
+        consumer=version.pacticipant,
+        provider=provider,
+        pact_version=content_row,
+        revision_number=1 if existing is None else existing.revision_number + 1,
+        current=True,
+    )
+    session.add(publication)
+    session.flush()
+    return publication
+
+
+def _content_row(session: Session, consumer_id: int, provider_id: int, document: Any) -> PactVersion:
+    sha = pact_content.content_sha(document)
+    statement = select(PactVersion).where(
+        PactVersion.consumer_id == consumer_id, PactVersion.provider_id == provider_id, PactVersion.sha == sha
+    )
+    found = session.scalars(statement).one_or_none()
+    if found is not None:
+        return found
+    text = pact_content.compact(pact_content.with_interaction_ids(document))
+    insert_if_absent(session, PactVersion, consumer_id=consumer_id, provider_id=provider_id, sha=sha, content=text)
+    return session.scalars(statement).one()
+
+
+def previous_shas(session: Session, publication: PactPublication, tags: Sequence[str]) -> dict[str | None, str | None]:
+    """SHA of the latest earlier pact of the same pair: by each tag, or under None among untagged versions."""
+    earlier = (
+        PactPublication.consumer_id == publication.consumer_id,
+        PactPublication.provider_id == publication.provider_id,
+        PactPublication.consumer_version_id < publication.consumer_version_id,
+    )
+    if not tags:
+        previous = newest(session, *earlier, untagged())
+        return {None: previous.pact_version.sha if previous else None}
+    result: dict[str | None, str | None] = {}
+    for tag in tags:
+        previous = newest(session, *earlier, tagged(tag))
+        result[tag] = previous.pact_version.sha if previous else None
+    return result
+
+
+def previous_distinct(session: Session, publication: PactPublication) -> PactPublication | None:
+    """The latest earlier pact of the same pair with other content."""
+    return newest(
+        session,
+        PactPublication.consumer_id == publication.consumer_id,
+        PactPublication.provider_id == publication.provider_id,
+        PactPublication.consumer_version_id < publication.consumer_version_id,
+        PactPublication.pact_version_id != publication.pact_version_id,
+    )
+
+
+def of_versions(session: Session, version_ids: Sequence[int]) -> dict[int, list[PactPublication]]:
+    """Current pacts of consumer versions, by version, sorted by provider name."""
+    result: dict[int, list[PactPublication]] = {identifier: [] for identifier in version_ids}
+    for publication in session.scalars(current(PactPublication.consumer_version_id.in_(version_ids))):
+        result[publication.consumer_version_id].append(publication)
+    for publications in result.values():
+        publications.sort(key=lambda one: one.provider.name.lower())
+    return result
+
+
+def remove(session: Session, publication: PactPublication) -> None:
+    """Delete a consumer version's pact with a provider, in all its revisions, and contents left without any."""
+    session.execute(
+        delete(PactPublication).where(
+            PactPublication.consumer_version_id == publication.consumer_version_id,
+            PactPublication.provider_id == publication.provider_id,
+        )
+    )
+    remove_orphans(session)
+
+
+def remove_orphans(session: Session) -> None:
+    """Delete contents that no publication refers to any more."""
+    used = select(PactPublication.id).where(PactPublication.pact_version_id == PactVersion.id).exists()
+    session.execute(delete(PactVersion).where(~used).execution_options(synchronize_session=False))
+
+
+def remove_between(session: Session, consumer: Pacticipant, provider: Pacticipant) -> None:
+    """Delete all pacts between two, with their results."""
+    session.execute(
+        delete(PactVersion).where(PactVersion.consumer_id == consumer.id, PactVersion.provider_id == provider.id)
+    )
+
+
+def with_content(session: Session, publications: Sequence[PactPublication]) -> dict[int, Any]:
+    """Parsed contents by pact version row."""
+    texts = contents(session, [one.pact_version_id for one in publications])
+    return {identifier: pact_content.parse_json(text) for identifier, text in texts.items()}
+
+
+def on_any_branch_head() -> ColumnElement[bool]:
+    """Criterion: the consumer version is the head of any branch."""
+    return (
+        select(BranchVersion.id)
+        .where(BranchVersion.version_id == PactPublication.consumer_version_id, is_head())
+        .correlate(PactPublication)
+        .exists()
+    )
+
+
+def newest_with_any_tag() -> ColumnElement[bool]:
+    """Criterion: for one of its tags, the consumer version is the newest that has it."""
+    newer, newer_tag = aliased(Version), aliased(Tag)
+    newer_exists = (
+        select(newer.id)
+        .join(newer_tag, newer_tag.version_id == newer.id)
+        .where(
+            newer_tag.name == Tag.name,
+            newer.pacticipant_id == PactPublication.consumer_id,
+            newer.id > PactPublication.consumer_version_id,
+        )
+        .correlate(Tag, PactPublication)
+        .exists()
+    )
+    return (
+        select(Tag.name)
+        .where(Tag.version_id == PactPublication.consumer_version_id, ~newer_exists)
+        .correlate(PactPublication)
+        .exists()
+    )

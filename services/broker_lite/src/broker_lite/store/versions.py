@@ -1,0 +1,338 @@
+"""Versions, branches and tags."""
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select
+from sqlalchemy.orm import Session, aliased
+
+from broker_lite.config import Settings
+from broker_lite.store import deployments, pacticipants
+from broker_lite.store.models import (
+    Branch,
+    BranchVersion,
+    Environment,
+    Pacticipant,
+    Tag,
+    Version,
+    now,
+)
+from broker_lite.store.upsert import insert_if_absent
+
+_FIRST_TAG_WINDOW = timedelta(seconds=10)
+
+
+def find(session: Session, pacticipant: str, number: str) -> Version | None:
+    """The version of exactly this number."""
+    statement = (
+        select(Version).join(Version.pacticipant).where(Pacticipant.name == pacticipant, Version.number == number)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def get_or_create(session: Session, pacticipant: Pacticipant, number: str) -> tuple[Version, bool]:
+    """The version of this number, created if there was none; also says whether it is new."""
+    created = insert_if_absent(session, Version, pacticipant_id=pacticipant.id, number=number)
+    statement = select(Version).where(Version.pacticipant_id == pacticipant.id, Version.number == number)
+    return session.scalars(statement).one(), created
+
+
+def lock(session: Session, version: Version) -> None:
+    """Hold off other transactions that write to this version, until this one ends."""
+    session.execute(select(Version.id).where(Version.id == version.id).with_for_update())
+
+
+def set_build_url(version: Version, build_url: str | None) -> None:
+    """Remember the build that made a version."""
+    if build_url is not None and version.build_url != build_url:
+        version.build_url = build_url
+        version.updated_at = now()
+
+
+def add_to_branch(
+    session: Session, version: Version, name: str, settings: Settings, *, auto_created: bool = False
+) -> tuple[BranchVersion, bool]:
+    """Put a version on a branch; it becomes the head unless it was on the branch before."""
+    insert_if_absent(session, Branch, pacticipant_id=version.pacticipant_id, name=name)
+    branch = session.scalars(
+        select(Branch).where(Branch.pacticipant_id == version.pacticipant_id, Branch.name == name)
+    ).one()
+    created = insert_if_absent(
+        session, BranchVersion, branch_id=branch.id, version_id=version.id, auto_created=auto_created
+    )
+    _maybe_main_branch(version.pacticipant, name, settings)
+    statement = select(BranchVersion).where(
+        BranchVersion.branch_id == branch.id, BranchVersion.version_id == version.id
+    )
+    return session.scalars(statement).one(), created
+
+
+def _maybe_main_branch(pacticipant: Pacticipant, name: str, settings: Settings) -> None:
+    if settings.auto_detect_main_branch and pacticipant.main_branch is None and name in settings.main_branch_candidates:
+        pacticipant.main_branch = name
+        pacticipant.updated_at = now()
+
+
+def add_tag(session: Session, version: Version, name: str, settings: Settings, *, deploys: bool) -> tuple[Tag, bool]:
+    """Tag a version.
+
+    Args:
+        session: the transaction.
+        version: what is tagged.
+        name: the tag.
+        settings: whether the first tag also becomes the branch, and tags named like environments record deployments.
+        deploys: whether this way of tagging may record a deployment at all.
+    """
+    _maybe_main_branch(version.pacticipant, name, settings)
+    if settings.use_first_tag_as_branch and _takes_first_tag_as_branch(session, version):
+        add_to_branch(session, version, name, settings, auto_created=True)
+    created = insert_if_absent(session, Tag, version_id=version.id, name=name)
+    if deploys and settings.deployed_versions_for_tags:
+        environment = session.scalars(select(Environment).where(Environment.name == name)).one_or_none()
+        if environment is not None:
+            deployments.record_deployment(session, version, environment, target=None)
+    statement = select(Tag).where(Tag.version_id == version.id, Tag.name == name)
+    return session.scalars(statement).one(), created
+
+
+def _takes_first_tag_as_branch(session: Session, version: Version) -> bool:
+    if now() - version.created_at > _FIRST_TAG_WINDOW:
+        return False
+    has_tag = session.scalar(select(Tag.name).where(Tag.version_id == version.id).limit(1)) is not None
+    has_branch = (
+        session.scalar(select(BranchVersion.id).where(BranchVersion.version_id == version.id).limit(1)) is not None
+    )
+    return not has_tag and not has_branch
+
+
+def head_ids() -> Select[tuple[int]]:
+    """Ids of the branch-version rows that are heads of their branches."""
+    return select(func.max(BranchVersion.id)).group_by(BranchVersion.branch_id)
+
+
+def is_head() -> ColumnElement[bool]:
+    """Whether a branch-version row is the head of its branch."""
+    newer = aliased(BranchVersion)
+    return ~(
+        select(newer.id)
+        .where(newer.branch_id == BranchVersion.branch_id, newer.id > BranchVersion.id)
+        .correlate(BranchVersion)
+        .exists()
+    )
+
+
+@dataclass(frozen=True)
+class BranchMembership:
+    """A version's place on a branch."""
+
+    name: str
+    latest: bool
+    auto_created: bool = False
+
+
+@dataclass
+class Facets:
+    """What is shown beside a version: its branches (oldest membership first), tags and environments."""
+
+    branches: list[BranchMembership] = field(default_factory=list)
+    tags: list[tuple[str, bool]] = field(default_factory=list)
+    environments: list[Environment] = field(default_factory=list)
+
+
+def facets(session: Session, version_ids: Collection[int], *, environments: bool = False) -> dict[int, Facets]:
+    """Branches, tags and (on demand) environments of many versions at once."""
+    result = {identifier: Facets() for identifier in version_ids}
+    if not result:
+        return result
+    newer = aliased(BranchVersion)
+    newest = (
+        select(func.max(newer.id)).where(newer.branch_id == BranchVersion.branch_id).correlate(BranchVersion)
+    ).scalar_subquery()
+    memberships = (
+        select(BranchVersion.version_id, Branch.name, BranchVersion.id == newest, BranchVersion.auto_created)
+        .join(Branch, Branch.id == BranchVersion.branch_id)
+        .where(BranchVersion.version_id.in_(result))
+        .order_by(BranchVersion.id)
+    )
+    for version_id, name, latest, auto_created in session.execute(memberships):
+        result[version_id].branches.append(BranchMembership(name, bool(latest), auto_created))
+    tags = select(Tag.version_id, Tag.name, _newest_with_tag()).where(Tag.version_id.in_(result))
+    for version_id, name, newest_id in session.execute(tags.order_by(Tag.created_at, Tag.name)):
+        result[version_id].tags.append((name, newest_id == version_id))
+    if environments:
+        for version_id, environment in deployments.current_environments(session, result):
+            if environment not in result[version_id].environments:
+                result[version_id].environments.append(environment)
+    return result
+
+
+def _newest_with_tag() -> ColumnElement[int]:
+    own, other, other_tag = aliased(Version), aliased(Version), aliased(Tag)
+    return (
+        select(func.max(other.id))
+        .join(other_tag, other_tag.version_id == other.id)
+        .join(own, own.id == Tag.version_id)
+        .where(other_tag.name == Tag.name, other.pacticipant_id == own.pacticipant_id)
+        .correlate(Tag)
+        .scalar_subquery()
+    )
+
+
+def page(
+    session: Session,
+    pacticipant: Pacticipant,
+    *,
+    branch: str | None = None,
+    tag: str | None = None,
+    number: int | None = None,
+    size: int | None = None,
+) -> tuple[list[Version], int]:
+    """Versions, newest first, one page or all, and how many there are in all."""
+    statement = select(Version).where(Version.pacticipant_id == pacticipant.id)
+    if branch is not None:
+        on_branch = (
+            select(BranchVersion.version_id)
+            .join(Branch, Branch.id == BranchVersion.branch_id)
+            .where(Branch.pacticipant_id == pacticipant.id, Branch.name == branch)
+        )
+        statement = statement.where(Version.id.in_(on_branch))
+    if tag is not None:
+        statement = statement.where(Version.id.in_(select(Tag.version_id).where(Tag.name == tag)))
+    total = session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+    statement = statement.order_by(Version.id.desc())
+    if number is not None and size is not None:
+        statement = statement.offset((number - 1) * size).limit(size)
+    return list(session.scalars(statement)), total
+
+
+def latest(session: Session, pacticipant: str, tag: str | None = None) -> Version | None:
+    """The newest version, or the newest with a tag."""
+    statement = select(Version).join(Version.pacticipant).where(Pacticipant.name == pacticipant)
+    if tag is not None:
+        statement = statement.where(Version.id.in_(select(Tag.version_id).where(Tag.name == tag)))
+    return session.scalars(statement.order_by(Version.id.desc()).limit(1)).one_or_none()
+
+
+def find_branch(session: Session, pacticipant: str, name: str) -> Branch | None:
+    """A branch of a pacticipant."""
+    statement = select(Branch).join(Branch.pacticipant).where(Pacticipant.name == pacticipant, Branch.name == name)
+    return session.scalars(statement).one_or_none()
+
+
+def branches(
+    session: Session, pacticipant: Pacticipant, *, query: str | None, number: int | None, size: int | None
+) -> tuple[list[Branch], int]:
+    """Branches, newest first, one page or all, and how many there are in all."""
+    statement = select(Branch).where(Branch.pacticipant_id == pacticipant.id)
+    if query:
+        statement = statement.where(func.lower(Branch.name).contains(query.lower(), autoescape=True))
+    total = session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+    statement = statement.order_by(Branch.created_at.desc(), Branch.id.desc())
+    if number is not None and size is not None:
+        statement = statement.offset((number - 1) * size).limit(size)
+    return list(session.scalars(statement)), total
+
+
+def branch_head(session: Session, pacticipant: str, name: str) -> Version | None:
+    """The head version of a branch."""
+    statement = (
+        select(Version)
+        .join(BranchVersion, BranchVersion.version_id == Version.id)
+        .join(Branch, Branch.id == BranchVersion.branch_id)
+        .join(Pacticipant, Pacticipant.id == Branch.pacticipant_id)
+        .where(Pacticipant.name == pacticipant, Branch.name == name)
+        .order_by(BranchVersion.id.desc())
+        .limit(1)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def find_branch_version(session: Session, pacticipant: str, branch: str, number: str) -> BranchVersion | None:
+    """A version's membership of a branch."""
+    statement = (
+        select(BranchVersion)
+        .join(BranchVersion.branch)
+        .join(Version, Version.id == BranchVersion.version_id)
+        .join(Pacticipant, Pacticipant.id == Branch.pacticipant_id)
+        .where(Pacticipant.name == pacticipant, Branch.name == branch, Version.number == number)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def remove_branch(session: Session, branch: Branch) -> None:
+    """Delete a branch; its versions stay."""
+    session.execute(delete(Branch).where(Branch.id == branch.id))
+
+
+def remove_branch_version(session: Session, membership: BranchVersion) -> None:
+    """Take a version off a branch."""
+    session.execute(delete(BranchVersion).where(BranchVersion.id == membership.id))
+
+
+def find_tag(session: Session, pacticipant: str, number: str, name: str) -> Tag | None:
+    """A tag on a version."""
+    version = find(session, pacticipant, number)
+    return None if version is None else session.get(Tag, (version.id, name))
+
+
+def remove_tag(session: Session, tag: Tag) -> None:
+    """Take a tag off a version."""
+    session.execute(delete(Tag).where(Tag.version_id == tag.version_id, Tag.name == tag.name))
+
+
+def remove(session: Session, version: Version) -> None:
+    """Delete a version with its pacts, results, tags and deployments."""
+    session.execute(delete(Version).where(Version.id == version.id))
+
+
+def ensure(session: Session, pacticipant: str, number: str) -> tuple[Version, bool]:
+    """The version, created together with its pacticipant where needed; also says whether it is new."""
+    return get_or_create(session, pacticipants.get_or_create(session, pacticipant), number)
+
+
+def tag_names(session: Session, version_id: int) -> list[str]:
+    """Tags of one version, oldest first."""
+    return list(
+        session.scalars(select(Tag.name).where(Tag.version_id == version_id).order_by(Tag.created_at, Tag.name))
+    )
+
+
+def new_uuid() -> str:
+    """A fresh public id."""
+    return str(uuid.uuid4())
+
+
+def names_on(memberships: Iterable[BranchMembership]) -> list[str]:
+    """Branch names only."""
+    return [one.name for one in memberships]
+
+
+def first_on_branch(session: Session, provider_id: int, branch: str) -> Version | None:
+    """The version that a branch began with."""
+    statement = (
+        select(Version)
+        .join(BranchVersion, BranchVersion.version_id == Version.id)
+        .join(Branch, and_(Branch.id == BranchVersion.branch_id, Branch.name == branch))
+        .where(Branch.pacticipant_id == provider_id)
+        .order_by(BranchVersion.id)
+        .limit(1)
+    )
+    return session.scalars(statement).one_or_none()
+
+
+def main_branch_heads(session: Session, pacticipant_ids: Sequence[int]) -> dict[int, int]:
+    """Head version ids of the main branches, by pacticipant."""
+    statement = (
+        select(Branch.pacticipant_id, BranchVersion.version_id)
+        .join(BranchVersion, BranchVersion.branch_id == Branch.id)
+        .join(Pacticipant, and_(Pacticipant.id == Branch.pacticipant_id, Pacticipant.main_branch == Branch.name))
+        .where(Branch.pacticipant_id.in_(pacticipant_ids), is_head())
+    )
+    return {pacticipant_id: version_id for pacticipant_id, version_id in session.execute(statement)}
+
+
+def put_tag(session: Session, version: Version, name: str) -> None:
+    """Tag a version, without any further effect."""
+    insert_if_absent(session, Tag, version_id=version.id, name=name)
