@@ -6,6 +6,7 @@ from brokerclient.text import clean, clean_block
 from verifier.outcome import PactFacts, PactOutcome, Verdict
 
 _MAX_FAILURES = 200
+_MAX_LINE = 20_000
 _HEADERS = ("CONSUMER", "CONTENT", "OUTCOME", "INTERACTIONS", "FAILED", "RECORDED")
 _TITLES = {PactOutcome.FAILED: "contract broken", PactOutcome.PENDING_FAILED: "failed, and pending: does not count"}
 
@@ -25,7 +26,8 @@ def log_text(verdict: Verdict) -> str:
         if pact.failures and shown < _MAX_FAILURES:
             lines += ["", *_failures(pact, _MAX_FAILURES - shown)]
             shown += len(pact.failures)
-    return "\n".join(lines) + "\n"
+    # Everything below the headings was written by others.
+    return "\n".join(clean_block(line, _MAX_LINE) for line in lines) + "\n"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
