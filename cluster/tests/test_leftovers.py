@@ -1,6 +1,13 @@
 from pathlib import Path
 
-from pact_cluster.leftovers import commands_to_restore, mounts_below, processes_of, remove_cgroups, remove_empty_folders
+from pact_cluster.leftovers import (
+    commands_to_restore,
+    mounts_below,
+    processes_in_cgroups,
+    processes_of,
+    remove_cgroups,
+    remove_empty_folders,
+)
 
 BEFORE = """\
 *filter
@@ -105,3 +112,11 @@ def test_folders_that_hold_a_file_stay(tmp_path: Path) -> None:
     remove_empty_folders(tmp_path / "top")
 
     assert sorted(p.name for p in (tmp_path / "top").iterdir()) == ["full"]
+
+
+def test_processes_of_a_cgroup_are_found_in_every_hierarchy(tmp_path: Path) -> None:
+    for path, pids in {"memory/ours/node": "7\n8\n", "cpu/ours": "7\n9\n", "cpu/others": "1\n", "ours": "5\n"}.items():
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "cgroup.procs").write_text(pids)
+
+    assert processes_in_cgroups("ours", tmp_path) == {5, 7, 8, 9}

@@ -256,6 +256,13 @@ def _machine_before() -> dict[str, Any]:
     }
 
 
+def _read_before(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        return {}  # never written, or cut short: nothing is known, so nothing is undone
+
+
 def _saved_rules(flavour: str) -> str:
     try:
         return run([f"{flavour}-save"])
@@ -284,13 +291,17 @@ def _daemon_pids(workspace: Workspace) -> list[int]:
     ]
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it has ended by itself
+
+
 def _end_processes(pids: list[int], workspace: Workspace) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue  # it has ended by itself
+            _signal(pid, number)
         limit = time.monotonic() + _STOP_SECONDS
         while pids and time.monotonic() < limit:
             time.sleep(0.1)
@@ -302,6 +313,13 @@ def _end_processes(pids: list[int], workspace: Workspace) -> None:
 def _sweep(workspace: Workspace) -> None:
     """Take away what a daemon that was killed left in its folders."""
     _end_processes(_daemon_pids(workspace), workspace)
+    # Containers outlive the daemon and its shims: whoever is in our cgroup is one of theirs.
+    limit = time.monotonic() + _STOP_SECONDS
+    while (pids := leftovers.processes_in_cgroups(_CGROUP)) and time.monotonic() < limit:
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    leftovers.remove_cgroups(_CGROUP)
     folders = [engine_folder(workspace), data_folder(workspace)]
     for point in leftovers.mounts_below(Path("/proc/mounts").read_text(), folders):
         succeeds(["umount", "-l", point])
@@ -326,8 +344,7 @@ def stop_own_engine(workspace: Workspace, report: Reporter) -> None:
                 engine.docker("rm", "--force", "--volumes", *containers)
             engine.docker("network", "prune", "--force")
         _sweep(workspace)
-        _restore(json.loads((folder / "before.json").read_text()) if (folder / "before.json").exists() else {})
-        leftovers.remove_cgroups(_CGROUP)
+        _restore(_read_before(folder / "before.json"))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -341,7 +358,7 @@ def _restore(before: dict[str, Any]) -> None:
         succeeds(["ip", "link", "delete", "docker0"])
     Path("/proc/sys/net/ipv4/ip_forward").write_text(str(before["ip_forward"]))
     for folder in _SIDE_FOLDERS:
-        if str(folder) not in before["folders"]:
+        if str(folder) not in before.get("folders", [str(folder)]):
             leftovers.remove_empty_folders(folder)
 
 
@@ -350,6 +367,7 @@ def remaining(workspace: Workspace) -> list[str]:
     folders = [engine_folder(workspace), data_folder(workspace)]
     found = [f"process {pid}" for pid in _daemon_pids(workspace)]
     found += [f"mount {p}" for p in leftovers.mounts_below(Path("/proc/mounts").read_text(), folders)]
+    found += [f"process {pid} in a container" for pid in sorted(leftovers.processes_in_cgroups(_CGROUP))]
     found += [f"cgroup {path}" for path in leftovers.remove_cgroups(_CGROUP)]
     if engine_folder(workspace).exists():
         found.append(f"folder {engine_folder(workspace)}")

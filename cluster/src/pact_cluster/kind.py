@@ -183,6 +183,24 @@ def leftovers_of(workspace: Workspace) -> list[str]:
     return found
 
 
+def pods_run_since(listed: str, started: str) -> bool:
+    """Whether every container of some Pods is ready and was started since the node was.
+
+    After a node's restart the API server shows the old conditions until the kubelet has looked.
+
+    Args:
+        listed: `kubectl get pods -o json`.
+        started: When the node's container started, RFC 3339 in UTC.
+    """
+    statuses = [
+        status for pod in json.loads(listed)["items"] for status in pod["status"].get("containerStatuses") or [{}]
+    ]
+    return bool(statuses) and all(
+        status.get("ready") and status["state"].get("running", {}).get("startedAt", "") >= started[:19]
+        for status in statuses
+    )
+
+
 def _existing(workspace: Workspace, report: Reporter) -> Cluster:
     context = workspace.settings.context
     try:
@@ -215,17 +233,21 @@ def _revive(workspace: Workspace, engine: Engine, report: Reporter) -> bool:
     if _answers(workspace):
         return True
     with report.step("Starting the cluster's node again"):
-        engine.docker("start", NODE)
-        _kind(workspace, "export", "kubeconfig")
+        try:
+            engine.docker("start", NODE)
+            _kind(workspace, "export", "kubeconfig")
+        except CommandFailedError:
+            return False
+        started = engine.docker("inspect", "--format", "{{.State.StartedAt}}", NODE).strip()
         limit = time.monotonic() + _READY_SECONDS
         while time.monotonic() < limit:
-            if _answers(workspace):
-                try:
+            try:
+                if pods_run_since(kubectl(workspace, "-n", "kube-system", "get", "pods", "-o", "json"), started):
                     _wait_until_ready(workspace)
-                except CommandFailedError:
-                    return False
-                return True
-            time.sleep(1)
+                    return True
+            except CommandFailedError:
+                pass  # the API server is not up yet
+            time.sleep(0.5)
     return False
 
 

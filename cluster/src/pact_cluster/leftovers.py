@@ -95,6 +95,18 @@ def running_processes() -> list[tuple[int, str]]:
     return found
 
 
+def processes_in_cgroups(parent: str, root: Path = Path("/sys/fs/cgroup")) -> set[int]:
+    """The processes in all cgroups of one name and below them, in every hierarchy."""
+    found: set[int] = set()
+    for top in (root, *root.glob("*/")):
+        for file in (top / parent).rglob("cgroup.procs"):
+            try:
+                found.update(int(line) for line in file.read_text().split())
+            except OSError:
+                continue  # the cgroup went while we looked
+    return found
+
+
 def remove_cgroups(parent: str, root: Path = Path("/sys/fs/cgroup")) -> list[Path]:
     """Remove empty cgroups of one name, in every hierarchy.
 
