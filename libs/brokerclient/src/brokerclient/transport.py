@@ -1,6 +1,7 @@
 """HTTP as we want it towards a broker: bounded in time and size, never to another host, one family of errors."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
@@ -37,6 +38,8 @@ _CONNECT_SECONDS = 5.0
 _MAX_REDIRECTS = 3
 _CONFLICT = 20_000
 _SAID = 600  # characters of the broker's own words that go into a one-sentence message
+
+_ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 Auth = BasicAuth | BearerAuth | None
 
@@ -354,7 +357,10 @@ def _innermost(error: BaseException) -> str:
             break
         seen = inner
     text = str(seen)
-    return (text.split(": ", 1)[-1] if "object at 0x" in text else text)[:300] or type(seen).__name__
+    if isinstance(seen, NewConnectionError):
+        # "HTTPConnection(...): Failed to establish a new connection: [Errno 111] Connection refused"
+        text = text.rsplit(": ", 1)[-1]
+    return clean(_ERRNO.sub("", text), 300).lower() or type(seen).__name__
 
 
 def _seconds(value: str | None) -> float | None:
