@@ -11,6 +11,9 @@ import yaml
 
 Manifest = dict[str, Any]
 
+# The one in C where it is there: ten times as fast.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 ROOT = Path(__file__).resolve().parents[2]
 CHARTS = ROOT / "charts"
 NAMES = ("consumer", "pact-broker", "pact-operator", "provider")
@@ -41,6 +44,7 @@ class Helm:
     path: Path
     home: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    _rendered: dict[tuple[str, ...], Outcome] = field(default_factory=dict, repr=False, compare=False)
 
     def run(self, *arguments: str) -> Outcome:
         """Run helm."""
@@ -79,13 +83,17 @@ class Helm:
             arguments += ["--values", str(values)]
         for setting in settings:
             arguments += ["--set", setting]
-        return self.run(*arguments)
+        # Many tests ask for the same; no chart changes while they run.
+        key = tuple(arguments)
+        if key not in self._rendered:
+            self._rendered[key] = self.run(*arguments)
+        return self._rendered[key]
 
     def manifests(self, chart: str | Path, **options: Any) -> list[Manifest]:
         """Render a chart that must render, and parse it. Takes what `template` takes."""
         outcome = self.template(chart, **options)
         assert outcome.code == 0, outcome.errors
-        return [document for document in yaml.safe_load_all(outcome.output) if document]
+        return [document for document in yaml.load_all(outcome.output, Loader=_LOADER) if document]
 
 
 def of_kind(manifests: Sequence[Manifest], *kinds: str) -> list[Manifest]:
