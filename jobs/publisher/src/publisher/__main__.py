@@ -19,7 +19,6 @@ from brokerclient import (
     Published,
     broker_access,
 )
-from brokerclient.text import clean_block
 from publisher import __version__
 from publisher.outcome import Entry, Reason, Verdict, changes, log_text, names, plural, render
 from publisher.pacts import Contract, PactError, contracts, read
@@ -110,7 +109,7 @@ def _published(published: Published, found: Sequence[Contract], settings: _Setti
     text = f"{settings.consumer} {settings.version}{branch}: {pacts} published."
     # The prompts advertise next steps that are the operator's business here.
     notices = [n.text for n in published.notices if n.type in {"success", "warning", "error", "info", "debug"}]
-    details = clean_block("\n".join(notices), 8000)
+    details = "\n".join(notices)
     return Verdict(Reason.PUBLISHED, text, settings.consumer, settings.version, entries, details)
 
 
@@ -132,7 +131,7 @@ def _refused(error: BrokerError, consumer: str, version: str, entries: tuple[Ent
         reason = Reason.BROKER_UNAVAILABLE
     else:
         reason = Reason.INVALID_CONFIGURATION  # something that is no Pact Broker, or one without this route
-    return Verdict(reason, text, consumer, version, entries, clean_block(details, 20_000))
+    return Verdict(reason, text, consumer, version, entries, details)
 
 
 def _say(line: str) -> None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from brokerclient.text import clean
+from brokerclient.text import clean, clean_block
 
 SCHEMA = "pact-operator.dev/publisher/v1"
 MAX_BYTES = 4095  # the kubelet keeps 4096 and cuts without asking
 _NAME = 255
 _URL = 1000
+_DETAILS = 20_000
 _DIFF = 200
 
 
@@ -130,7 +131,7 @@ def log_text(verdict: Verdict) -> str:
     reason = "" if verdict.reason.value == verdict.outcome.value else f" ({verdict.reason.value})"
     lines.append(f"{verdict.outcome.value}{reason}: {clean(verdict.message, 900)}")
     if verdict.details:
-        lines += ["", verdict.details]
+        lines += ["", clean_block(verdict.details, _DETAILS)]
     return "\n".join(lines) + "\n"
 
 

@@ -95,7 +95,7 @@ def contracts(files: Iterable[PactFile], consumer: str) -> list[Contract]:
 
 def _contract(file: PactFile, consumer: str) -> Contract:
     try:
-        document = json.loads(file.content)
+        document = json.loads(file.content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise PactError(f"{file.name} is not UTF-8 text: write pacts as JSON in UTF-8.") from None
     except (ValueError, RecursionError) as error:
