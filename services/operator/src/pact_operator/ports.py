@@ -95,6 +95,9 @@ class Brokers(Protocol):
     async def results(self, broker: PactBroker, provider: str, version: str) -> Mapping[tuple[str, str], Result]:
         """Last result per (consumer, content SHA) of a provider version (`GET /matrix`), failed ones with mismatch."""
 
+    async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
+        """Versions deployed, or released and supported, in any environment: pacticipant -> versions, newest first."""
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments."""
 

@@ -133,6 +133,9 @@ class World:
         self._call("results", provider, version)
         return self.held
 
+    async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         self._call("environments")
         return frozenset({"test"})

@@ -127,6 +127,8 @@ class Broker:
     results: dict[Pair, bool] = field(default_factory=dict)
     published: Counter[Pair] = field(default_factory=Counter)
     ever: set[tuple[Pair, bool]] = field(default_factory=set)
+    deployed: list[str] = field(default_factory=list)
+    """Provider versions that were recorded as deployed, besides the current one."""
     down: bool = False
 
     def publish(self, pair: Pair, success: bool) -> None:
@@ -162,6 +164,8 @@ class Sim:
         self.history: list[str] = []
         self.excuses: Counter[Pair] = Counter()
         """How often a result may rightly be published once more."""
+        self.requests = 0
+        """Times that a person asked: what is broken then, or turns out to be, may run once more."""
         self.job_creations: Counter[str] = Counter()
         self.job_losses: Counter[str] = Counter()
         self.truth_salt = self.rng.random()
@@ -210,8 +214,7 @@ class Sim:
             body["metadata"]["generation"] += 1
         if request:
             body["metadata"].setdefault("annotations", {})[names.ANNOTATION_REQUESTED] = request
-            for consumer, sha in self.broker.heads.items():
-                self.excuses[consumer, sha, self.version()] += 1
+            self.requests += 1
         self.api.put(body)
 
     def holds(self, pair: Pair) -> bool:
@@ -421,12 +424,14 @@ class Sim:
             run = MODELS[names.VERIFICATION].parse(body)
             assert not isinstance(run, str), run
         for pair, count in self.broker.published.items():
-            assert count <= 1 + self.excuses[pair], f"{pair} was published {count} times, excuses {self.excuses[pair]}"
+            allowed = 1 + self.excuses[pair] + self.requests
+            assert count <= allowed, f"{pair} was published {count} times, {allowed} would be right"
         for name, count in self.job_creations.items():
             assert count <= 1 + self.job_losses[name], f"Job {name} was created {count} times"
         active = [b for b in self.api.of(names.VERIFICATION) if not (b.get("status") or {}).get("completionTime")]
+        bound = self.provider()["spec"]["run"]["maxConcurrent"] * (2 + len(self.broker.deployed))
         current = [b for b in active if b["spec"]["providerVersion"] == self.version()]
-        assert len(current) <= 2 * self.provider()["spec"]["run"]["maxConcurrent"], "runs pile up"
+        assert len(current) <= bound, "runs pile up"
 
     def check_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """No verdict is ever wrong: what a status says, the broker has held."""
@@ -452,17 +457,20 @@ class Sim:
 
     def converged(self) -> str | None:
         """What keeps the world from being as it should, None if it is."""
-        version = self.version()
-        for consumer, sha in self.broker.heads.items():
-            if (consumer, sha, version) not in self.broker.results:
-                return f"{consumer} {sha} has no result for {version}"
+        matter = list(dict.fromkeys([self.version(), *self.broker.deployed]))
+        wanted = {}
+        for version in matter:
+            for consumer, sha in self.broker.heads.items():
+                success = self.broker.results.get((consumer, sha, version))
+                if success is None:
+                    return f"{consumer} {sha} has no result for {version}"
+                wanted[consumer, sha, version] = "Verified" if success else "Failed"
         status = self.provider().get("status") or {}
-        shown = {(c["consumer"], c["contentSha"]): c["state"] for c in status.get("contracts", ())}
-        wanted = {
-            (c, s): "Verified" if self.broker.results[c, s, version] else "Failed" for c, s in self.broker.heads.items()
+        shown = {
+            (c["consumer"], c["contentSha"], c["providerVersion"]): c["state"] for c in status.get("contracts", ())
         }
-        if shown != wanted or status.get("version") != version:
-            return f"status shows {status.get('version')} {shown}, wanted {version} {wanted}"
+        if shown != wanted or status.get("version") != self.version():
+            return f"status shows {status.get('version')} {shown}, wanted {self.version()} {wanted}"
         reached = self.api.objects[names.BROKER, "broker"].get("status") or {}
         if not any(c["type"] == "Ready" and c["status"] == "True" for c in reached.get("conditions", ())):
             return "the broker is not told to be back"
@@ -517,7 +525,9 @@ class SimCluster:
             self.sim.api.writes["delete"] += 1
             job = self.sim.api.objects.get(("Job", name))
             if job is not None:
+                # A look at the run that is under way may still make its Job anew: the garbage collector takes it.
                 self.sim._excuse_job(job)
+                self.sim.job_losses[name] += 1
             self.sim.api.remove((kind, name))
         await self._after()
 
@@ -578,6 +588,10 @@ class SimBrokers:
         found = {(c, s): Result(c, s, ok) for (c, s, v), ok in self.sim.broker.results.items() if v == version}
         await Checkpoint()
         return found
+
+    async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
+        await self._ask("in use")
+        return {"users": tuple(self.sim.broker.deployed)}
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         return frozenset()

@@ -40,7 +40,7 @@ class Storm:
             + ["kubernetes"] * (6 if sim.work_of_kubernetes() else 0)
             + ["time", "time", "publish", "outage"]
             + ["crash"] * (sim.rng.random() < 0.5)
-            + ["rollout", "request", "lose"] * (sim.rng.random() < 0.25)
+            + ["rollout", "request", "lose", "deploy"] * (sim.rng.random() < 0.25)
         )
 
     def streams(self) -> list[str]:
@@ -84,6 +84,13 @@ class Storm:
         self.versions += 1
         self.sim.edit_provider(version=str(self.versions))
         self.sim.history.append(f"rollout of {self.versions}")
+
+    def deploy(self) -> None:
+        """The current version is recorded as deployed - beside, or in place of, what was."""
+        if self.sim.rng.random() < 0.5:
+            self.sim.broker.deployed.clear()
+        self.sim.broker.deployed.insert(0, self.sim.version())
+        self.sim.history.append(f"deployed: {self.sim.broker.deployed}")
 
     def request(self) -> None:
         self.sim.edit_provider(request=f"at {self.sim.now}")
@@ -158,7 +165,7 @@ def quiet(sim: Sim) -> None:
                 sim.advance(0)
     assert dict(sim.api.writes) == writes, "a look at a converged world wrote something"
     runs = sim.api.of(names.VERIFICATION)
-    assert len(runs) <= 8 + len(sim.broker.heads), "runs are not cleaned up"
+    assert len(runs) <= 8 + len(sim.broker.heads) * (1 + len(sim.broker.deployed)), "runs are not cleaned up"
     owners = {run["metadata"]["uid"] for run in runs}
     assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
     assert {run["metadata"]["namespace"] for run in runs} <= {NS}

@@ -42,6 +42,8 @@ _SECRET_SECONDS: Final = 30.0
 """How long a Secret is believed; one that the broker refuses is read again at once."""
 _DOWN_SECONDS: Final = 3.0
 """How long nobody else is sent to a broker that did not answer; its own check still is."""
+_IN_USE_SECONDS: Final = 10.0
+"""How long it is believed what is deployed: all providers of one sweep share one answer."""
 _THREADS: Final = 4
 """Requests to one broker at the same time."""
 _DETAILS: Final = 2000
@@ -140,6 +142,15 @@ class BrokerThreads:
             while len(self._details) > _DETAILS:
                 self._details.popitem(last=False)
         return known
+
+    async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
+        """Versions deployed, or released and supported; see the port. Asked once for all who look at the same time."""
+        known = self._known(broker)
+        async with known.in_use_lock:
+            if known.in_use is None or time.monotonic() >= known.in_use[0]:
+                answer = await self._ask(broker, "in_use", _in_use)
+                known.in_use = (time.monotonic() + _IN_USE_SECONDS, answer)
+            return known.in_use[1]
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments; see the port."""
@@ -330,6 +341,9 @@ class _Broker:
     clients: dict[tuple[BasicAuth | BearerAuth | None, str | None], BrokerClient] = field(default_factory=dict)
     secrets: dict[str, tuple[float, Mapping[str, str]]] = field(default_factory=dict)
     down: tuple[float, Failure] | None = None
+    in_use: tuple[float, Mapping[str, tuple[str, ...]]] | None = None
+    """Until when it is believed, and what is deployed or released."""
+    in_use_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def went_down(self, failure: Failure) -> None:
         self.down = (time.monotonic() + _DOWN_SECONDS, failure)
@@ -346,6 +360,15 @@ class _Broker:
         for client in self.clients.values():
             client.close()
         self.clients.clear()
+
+
+def _in_use(client: BrokerClient) -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for environment in client.environments():
+        held = [*client.currently_deployed(environment.uuid), *client.currently_supported(environment.uuid)]
+        for one in held:
+            found.setdefault(one.pacticipant, {})[one.version] = None
+    return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
 
 
 def first_mismatch(test_results: Sequence[Mapping[str, Any]]) -> str:

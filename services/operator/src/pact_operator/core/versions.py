@@ -1,9 +1,11 @@
 """Which version of a pacticipant is meant: a value, or what a workload runs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from pact_operator.api.reasons import Reason
-from pact_operator.api.v1alpha1 import VersionSource
+from pact_operator.api.v1alpha1 import Target, VersionSource
 from pact_operator.core.facts import WorkloadFacts
 
 
@@ -13,6 +15,31 @@ class Unresolved:
 
     reason: Reason
     message: str
+
+
+MAX_VERSIONS: Final = 10
+"""How many versions of a provider are looked after; a broker where releases pile up must not make a storm of Jobs."""
+
+
+def runs_any_version(target: Target) -> bool:
+    """Whether other versions than the current one can be started: one of the images names `{version}`."""
+    spec = (target.ephemeral.template.get("spec") or {}) if target.ephemeral else {}
+    return any("{version}" in str(container.get("image", "")) for container in spec.get("containers") or ())
+
+
+def that_matter(current: str, in_use: Sequence[str], target: Target) -> tuple[str, ...]:
+    """The provider versions that contracts must hold for.
+
+    Args:
+        current: the version of the object.
+        in_use: versions that the broker holds as deployed or released, newest first.
+        target: what the verifier speaks to.
+
+    Returns:
+        The current one first; the others only where an image of theirs can be named.
+    """
+    others = [version for version in dict.fromkeys(in_use) if version != current] if runs_any_version(target) else []
+    return (current, *others)[:MAX_VERSIONS]
 
 
 def image_tag(image: str) -> str | None:

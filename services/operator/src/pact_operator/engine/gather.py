@@ -1,6 +1,6 @@
 """From what the watches and the broker say to what a decision may know."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -100,7 +100,7 @@ class Gatherer:
         found: tuple[VersionFacts, ...] | Failure | None = None
         if isinstance(version, str) and broker is not None and not broker.spec.suspend and not spec.suspend:
             try:
-                found = (await self._version(broker, provider, version),)
+                found = await self._versions(broker, provider, version)
             except BrokerFailureError as error:
                 found = error.failure
         return ProviderFacts(
@@ -112,7 +112,7 @@ class Gatherer:
             now=self.clock.now(),
         )
 
-    async def _version(self, broker: PactBroker, provider: PactProvider, version: str) -> VersionFacts:
+    async def _versions(self, broker: PactBroker, provider: PactProvider, current: str) -> tuple[VersionFacts, ...]:
         spec = provider.spec
         contracts = await self.brokers.contracts(
             broker,
@@ -122,9 +122,15 @@ class Gatherer:
             enable_pending=spec.enable_pending,
             wip_since=spec.include_wip_pacts_since,
         )
-        # Asked after the contracts: a result that arrives in between is seen, none is missed.
-        results = await self.brokers.results(broker, spec.pacticipant, version) if contracts else {}
-        return VersionFacts(version=version, contracts=contracts, results=results)
+        in_use: Sequence[str] = ()
+        if contracts and versions.runs_any_version(spec.target):
+            in_use = (await self.brokers.in_use(broker)).get(spec.pacticipant, ())
+        found = []
+        for version in versions.that_matter(current, in_use, spec.target):
+            # Asked after the contracts: a result that arrives in between is seen, none is missed.
+            results = await self.brokers.results(broker, spec.pacticipant, version) if contracts else {}
+            found.append(VersionFacts(version, contracts, results, current=version == current))
+        return tuple(found)
 
     async def verification(self, verification: PactVerification) -> VerificationFacts:
         """Facts on a PactVerification: the broker is asked only once the verifier has ended."""
