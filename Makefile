@@ -49,10 +49,10 @@ fmt: setup ## formats and mends what can be mended
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 typecheck: setup
-	@$(BIN)/mypy $(SOURCES) tests
+	@$(BIN)/mypy libs services jobs cluster tests docs
 
 layers: setup
-	@$(BIN)/lint-imports --config services/operator/pyproject.toml
+	@$(BIN)/lint-imports && $(BIN)/lint-imports --config services/operator/pyproject.toml
 
 unit: setup ## the fast tests: pure core, parts without a cluster
 	@$(BIN)/python -m pytest libs services jobs cluster tests/unit
