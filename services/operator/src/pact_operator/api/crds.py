@@ -109,7 +109,9 @@ def _structural(schema: Any, definitions: dict[str, Any]) -> Any:
 def _left_out(key: str, value: Any) -> bool:
     # A structural schema prunes what it does not name, and for an empty default absence says the same.
     empty_default = key == "default" and value in (None, {}, [])
-    return key == "title" or empty_default or (key == "additionalProperties" and value is False)
+    # `additionalProperties: true` would keep the first level alone and prune what is below it.
+    any_or_none = key == "additionalProperties" and isinstance(value, bool)
+    return key == "title" or empty_default or any_or_none
 
 
 def _without_defaults(schema: Any) -> Any:
