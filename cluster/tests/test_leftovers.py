@@ -2,6 +2,7 @@ from pathlib import Path
 
 from pact_cluster.leftovers import (
     commands_to_restore,
+    daemons_besides,
     mounts_below,
     processes_in_cgroups,
     processes_of,
@@ -86,6 +87,7 @@ def test_only_processes_that_carry_our_paths_are_ours() -> None:
     running = [(1, "dockerd --data-root /home/me/cache"), (2, "dockerd"), (3, "vi notes")]
 
     assert processes_of(["/home/me/cache"], running) == [1]
+    assert daemons_besides(["/home/me/cache"], [*running, (4, "/usr/sbin/dockerd -H fd://")]) == [2, 4]
 
 
 def test_cgroups_are_removed_from_the_leaves(tmp_path: Path) -> None:

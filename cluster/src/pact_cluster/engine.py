@@ -17,7 +17,7 @@ from pact_cluster.errors import ClusterError, CommandFailedError
 from pact_cluster.preflight import require_engine
 from pact_cluster.report import Reporter
 from pact_cluster.shell import base_environment, run, stream, succeeds, which
-from pact_cluster.workspace import ClusterChoice, Workspace
+from pact_cluster.workspace import ClusterChoice, Workspace, fingerprint
 
 # The engine, and what a node image is put together from.
 DEBIAN_PACKAGES = (
@@ -34,7 +34,6 @@ DEBIAN_PACKAGES = (
     "libc6-dev",
 )
 NETWORK = "kind"
-_CGROUP = "pact-operator"
 # Made by the daemon wherever its own folders are.
 _SIDE_FOLDERS = (Path("/run/docker"), Path("/run/containerd"), Path("/etc/docker"), Path("/lib/modules"))
 _START_SECONDS = 60.0
@@ -96,6 +95,11 @@ def data_folder(workspace: Workspace) -> Path:
     return workspace.cache / "engine"
 
 
+def cgroup_of(workspace: Workspace) -> str:
+    """The cgroup that all containers of our own engine are below; another state folder has another."""
+    return f"pact-operator-{fingerprint([str(workspace.state)])}"
+
+
 def own_host(workspace: Workspace) -> str:
     """DOCKER_HOST of our own engine."""
     return f"unix://{engine_folder(workspace) / 'docker.sock'}"
@@ -130,6 +134,12 @@ def ensure_engine(workspace: Workspace, report: Reporter | None = None) -> Engin
         if workspace.settings.cluster is ClusterChoice.KIND:
             raise ClusterError("No Docker engine answers: start Docker, or use CLUSTER=auto, which starts Debian's.")
         require_engine(workspace)
+        marks = (str(engine_folder(workspace)), str(data_folder(workspace)))
+        if others := leftovers.daemons_besides(marks, leftovers.running_processes()):
+            raise ClusterError(
+                f"A Docker engine runs already (process {others[0]}), but it does not answer here: set DOCKER_HOST to "
+                "its socket, or stop it. Two engines would overwrite each other's network rules."
+            )
         install_packages(report)
         if found := find_engine(workspace):
             return found  # where services are managed, the package itself has started it
@@ -193,7 +203,7 @@ def daemon_command(workspace: Workspace, *, bounded: Path | None) -> list[str]:
         *("--host", own_host(workspace)),
         *("--exec-opt", "native.cgroupdriver=cgroupfs"),
         *("--storage-driver", "overlay2"),  # the fallback, vfs, would fill the disk
-        *("--cgroup-parent", f"/{_CGROUP}"),
+        *("--cgroup-parent", f"/{cgroup_of(workspace)}"),
         *("--log-level", "warn"),
     ]
     if bounded:
@@ -315,11 +325,11 @@ def _sweep(workspace: Workspace) -> None:
     _end_processes(_daemon_pids(workspace), workspace)
     # Containers outlive the daemon and its shims: whoever is in our cgroup is one of theirs.
     limit = time.monotonic() + _STOP_SECONDS
-    while (pids := leftovers.processes_in_cgroups(_CGROUP)) and time.monotonic() < limit:
+    while (pids := leftovers.processes_in_cgroups(cgroup_of(workspace))) and time.monotonic() < limit:
         for pid in pids:
             _signal(pid, signal.SIGKILL)
         time.sleep(0.1)
-    leftovers.remove_cgroups(_CGROUP)
+    leftovers.remove_cgroups(cgroup_of(workspace))
     folders = [engine_folder(workspace), data_folder(workspace)]
     for point in leftovers.mounts_below(Path("/proc/mounts").read_text(), folders):
         succeeds(["umount", "-l", point])
@@ -367,8 +377,8 @@ def remaining(workspace: Workspace) -> list[str]:
     folders = [engine_folder(workspace), data_folder(workspace)]
     found = [f"process {pid}" for pid in _daemon_pids(workspace)]
     found += [f"mount {p}" for p in leftovers.mounts_below(Path("/proc/mounts").read_text(), folders)]
-    found += [f"process {pid} in a container" for pid in sorted(leftovers.processes_in_cgroups(_CGROUP))]
-    found += [f"cgroup {path}" for path in leftovers.remove_cgroups(_CGROUP)]
+    found += [f"process {pid} in a container" for pid in sorted(leftovers.processes_in_cgroups(cgroup_of(workspace)))]
+    found += [f"cgroup {path}" for path in leftovers.remove_cgroups(cgroup_of(workspace))]
     if engine_folder(workspace).exists():
         found.append(f"folder {engine_folder(workspace)}")
     if find_engine(workspace) is None:  # with another engine these would be its own

@@ -129,8 +129,8 @@ def ensure_cluster(workspace: Workspace, report: Reporter | None = None) -> Clus
         ensure_tools(workspace, COMMAND_TOOLS, report)
         workspace.state.mkdir(parents=True, exist_ok=True)
         image = _running_image(engine)
-        if image and not _revive(workspace, engine, report):
-            report.say("The cluster that was there does not come back; a new one is made.")
+        if image and not (_is_whole(workspace, engine) and _revive(workspace, engine, report)):
+            report.say("The cluster that was there is not whole or does not come back; a new one is made.")
             _delete(workspace, engine, report)
             image = ""
         if not image:
@@ -166,7 +166,7 @@ def delete_cluster(workspace: Workspace, report: Reporter | None = None) -> None
         if engine and (workspace.state / "network").exists():
             succeeds(["docker", "network", "rm", NETWORK], environment=base_environment() | engine.environment)
         stop_own_engine(workspace, report)
-        for file in ("kubeconfig", "kubeconfig.lock", "network", "kind.log"):
+        for file in ("kubeconfig", "kubeconfig.lock", "network", "kind.log", "created"):
             (workspace.state / file).unlink(missing_ok=True)
         if workspace.state.is_dir() and not any(workspace.state.iterdir()):
             workspace.state.rmdir()
@@ -220,6 +220,21 @@ def _running_image(engine: Engine) -> str:
     return str(json.loads(listed.splitlines()[0])["Image"]) if listed else ""
 
 
+def _created(workspace: Workspace) -> Path:
+    """Written when a cluster has been made to the end: the id of its node's container."""
+    return workspace.state / "created"
+
+
+def _container_id(engine: Engine) -> str:
+    return engine.docker("inspect", "--format", "{{.Id}}", NODE).strip()
+
+
+def _is_whole(workspace: Workspace, engine: Engine) -> bool:
+    """Whether the node belongs to a cluster that was made to the end; a run that was killed leaves half of one."""
+    file = _created(workspace)
+    return file.exists() and file.read_text() == _container_id(engine)
+
+
 def _answers(workspace: Workspace) -> bool:
     try:
         kubectl(workspace, "get", "--raw", "/readyz", timeout=15)
@@ -266,6 +281,7 @@ def _create(workspace: Workspace, engine: Engine, report: Reporter) -> str:
             _kind(workspace, *arguments, step_update=step.update)
             step.update("waiting for its DNS")
             _wait_until_ready(workspace)
+            _created(workspace).write_text(_container_id(engine))
         except BaseException:
             # A half-made cluster would be taken for a whole one by the next run.
             succeeds(["docker", "rm", "-fv", NODE], environment=base_environment() | engine.environment)

@@ -82,6 +82,13 @@ def processes_of(marks: Iterable[str], processes: Iterable[tuple[int, str]]) -> 
     return [pid for pid, command in processes if any(mark in command for mark in wanted)]
 
 
+def daemons_besides(marks: Iterable[str], processes: Iterable[tuple[int, str]]) -> list[int]:
+    """The process ids of Docker daemons that carry none of the marks: somebody else's."""
+    daemons = [(pid, line) for pid, line in processes if line.split(" ")[0].rsplit("/", 1)[-1] == "dockerd"]
+    ours = set(processes_of(marks, daemons))
+    return [pid for pid, _ in daemons if pid not in ours]
+
+
 def running_processes() -> list[tuple[int, str]]:
     """Each process id and its command line."""
     found: list[tuple[int, str]] = []
