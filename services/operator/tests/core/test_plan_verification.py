@@ -222,6 +222,13 @@ def test_a_verdict_is_taken_once() -> None:
     assert not wants_results(over, None, None)
 
 
+def test_a_run_that_has_not_ended_is_looked_at_again_without_any_hint() -> None:
+    # Its Job may have come and gone between two events of the watch.
+    assert plan_verification(facts(verification=run(), job=None)).requeue_after is not None
+    assert plan_verification(facts()).requeue_after is not None
+    assert plan_verification(facts(pod=ended(0, SAID_PASSED), results=results(passed()))).requeue_after is None
+
+
 def test_hostile_words_become_one_harmless_line() -> None:
     evil = "\x1b[2Jboom\x00\n" + "x" * 5000
     plan = plan_verification(facts(verification=run(STARTED, publishResults=False), pod=ended(1, evil), job=FAILED))

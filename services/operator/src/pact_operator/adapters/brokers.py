@@ -365,9 +365,10 @@ class _Broker:
 def _in_use(client: BrokerClient) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for environment in client.environments():
-        held = [*client.currently_deployed(environment.uuid), *client.currently_supported(environment.uuid)]
-        for one in held:
-            found.setdefault(one.pacticipant, {})[one.version] = None
+        for deployed in client.currently_deployed(environment.uuid):
+            found.setdefault(deployed.pacticipant, {})[deployed.version] = None
+        for released in client.currently_supported(environment.uuid):
+            found.setdefault(released.pacticipant, {})[released.version] = None
     return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
 
 

@@ -47,7 +47,7 @@ from pact_operator.core.naming import child_name, digest, label_value
 from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
 from pact_operator.core.plan_broker import plan_broker
 from pact_operator.core.plan_consumer import plan_consumer
-from pact_operator.core.times import backoff, parse, rfc3339
+from pact_operator.core.times import UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
 __all__ = ["plan_broker", "plan_consumer", "plan_invalid", "plan_provider", "plan_verification"]
@@ -601,7 +601,7 @@ def _verdict_plan(
         actions=actions,
         status=status,
         events=events(run.status.conditions, stated),
-        requeue_after=verdict.again_in,
+        requeue_after=None if verdict.over else verdict.again_in or UNFINISHED_SECONDS,
     )
 
 

@@ -12,7 +12,7 @@ from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.naming import child_name, digest
 from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
-from pact_operator.core.times import backoff, parse, rfc3339
+from pact_operator.core.times import UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
 
@@ -163,6 +163,7 @@ def _stated(
             "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
         },
         events=events(observed.conditions, stated),
+        requeue_after=None if verdict.over else UNFINISHED_SECONDS,
     )
 
 

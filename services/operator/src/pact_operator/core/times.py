@@ -1,6 +1,10 @@
 """Times and durations on the wire: RFC 3339 in UTC with whole seconds, and `30s`-like durations."""
 
 from datetime import UTC, datetime
+from typing import Final
+
+UNFINISHED_SECONDS: Final = 60.0
+"""After which a run that has not ended is looked at without any hint: a Job may come and go unobserved."""
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 

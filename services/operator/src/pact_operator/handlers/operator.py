@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import socket
 from collections.abc import Generator
 from typing import Final
 
@@ -38,7 +37,6 @@ async def operate(
     *,
     stop: asyncio.Event | None = None,
     cluster: Cluster | None = None,
-    listener: socket.socket | None = None,
 ) -> None:
     """Runs the operator until it is told to stop (SIGTERM, SIGINT, or `stop`).
 
@@ -46,7 +44,6 @@ async def operate(
         settings: see `OperatorSettings`.
         stop: ends it when set; for tests and embedding.
         cluster: takes the place of the API server for writes; else it is found as `KubernetesCluster.connect` says.
-        listener: socket for the HTTP endpoints, in place of the port of the settings.
 
     Raises:
         ClusterError: there is no cluster to work in.
@@ -86,7 +83,7 @@ async def operate(
     )
     parts = {
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
-        asyncio.create_task(server.serve(sockets=[listener] if listener else None), name="http"),
+        asyncio.create_task(server.serve(), name="http"),
     }
     # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
     # the workers, must have begun before.
