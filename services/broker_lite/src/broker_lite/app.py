@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from broker_lite import VERSION
 from broker_lite.config import Settings
@@ -27,7 +26,7 @@ from broker_lite.http import (
 )
 from broker_lite.http.call import Application, JsonResponse
 from broker_lite.http.errors import HAL, JSON, NOT_FOUND_TEXT
-from broker_lite.http.guard import Guard
+from broker_lite.http.guard import Guard, Methods
 from broker_lite.store.engine import Store, connect
 
 logger = logging.getLogger("broker_lite")
@@ -76,6 +75,7 @@ def create_app(settings: Settings, store: Store | None = None, *, deliver: bool 
 
     app = FastAPI(title="broker-lite", version=VERSION, lifespan=lifespan, openapi_url=None, redirect_slashes=False)
     app.state.application = application
+    app.add_middleware(Methods, table=[one for module in _MODULES for one in module.routes.table])
     app.add_middleware(Guard, settings=settings)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _server_error)
@@ -84,21 +84,10 @@ def create_app(settings: Settings, store: Store | None = None, *, deliver: bool 
     return app
 
 
-def _allowed_methods(request: Request) -> list[str]:
-    methods: list[str] = []
-    for route in request.app.router.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods.extend(sorted(getattr(route, "methods", None) or ()))
-    return [method for method in dict.fromkeys(methods) if method != "HEAD"]
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(_request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
-        allowed = _allowed_methods(request)
-        headers = {"allow": ", ".join([*allowed, "OPTIONS"])}
-        return Response(status_code=200 if request.method == "OPTIONS" else 405, headers=headers)
+        return Response(status_code=405, headers=error.headers if isinstance(error, HTTPException) else None)
     return JsonResponse({"error": NOT_FOUND_TEXT}, 404, JSON)
 
 

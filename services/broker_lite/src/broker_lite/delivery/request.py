@@ -75,7 +75,7 @@ def hidden_message(base_url: str) -> str:
     )
 
 
-def build(definition: Definition, values: Mapping[str, str], client: httpx.Client) -> httpx.Request:
+def build(definition: Definition, values: Mapping[str, str]) -> httpx.Request:
     """The rendered request."""
     headers = httpx.Headers({"accept": "*/*", "user-agent": f"Pact Broker v{API_VERSION}"})
     for name, value in definition.headers.items():
@@ -89,7 +89,7 @@ def build(definition: Definition, values: Mapping[str, str], client: httpx.Clien
     if content is not None and "content-type" not in headers:
         headers["content-type"] = "application/x-www-form-urlencoded"
     url = templates.render_url(definition.url, values)
-    request = client.build_request(definition.method, url, headers=headers, content=content)
+    request = httpx.Request(definition.method, url, headers=headers, content=content)
     if definition.username:
         secret = templates.render(definition.password or "", values)
         basic = httpx.BasicAuth(templates.render(definition.username, values), secret)
@@ -99,9 +99,7 @@ def build(definition: Definition, values: Mapping[str, str], client: httpx.Clien
 
 def new_client(settings: Settings) -> httpx.Client:
     """The client for deliveries: 15 s to connect and to read, no redirects, proxies from the environment."""
-    return httpx.Client(
-        timeout=httpx.Timeout(15.0), follow_redirects=False, verify=settings.verify_tls, headers={"accept": "*/*"}
-    )
+    return httpx.Client(timeout=httpx.Timeout(15.0), follow_redirects=False, verify=settings.verify_tls)
 
 
 def attempt(
@@ -118,7 +116,7 @@ def attempt(
     base_url = str(context.get("base_url", ""))
     log.add(f"Webhook context {json.dumps(dict(context), separators=(',', ':'), ensure_ascii=False)}", "DEBUG")
     try:
-        request = build(definition, values, client)
+        request = build(definition, values)
     except (httpx.InvalidURL, ValueError, TypeError) as error:
         log.add(f"Error executing webhook: the rendered request is not valid ({error})", "ERROR")
         log.add(failure_text)

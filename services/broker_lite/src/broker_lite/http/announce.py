@@ -64,7 +64,9 @@ def pact_published(
             }
             for one in required
         ]
-        detected.append(_trigger(call, webhook_rules.REQUIRES_VERIFICATION, publication, None, expanded))
+        detected.append(
+            _trigger(call, webhook_rules.REQUIRES_VERIFICATION, publication, None, expanded, unchanged_comment)
+        )
     if changed is not None:
         detected.append(_trigger(call, webhook_rules.CONTENT_CHANGED, publication, verification, [context], changed))
     elif previous is not None:

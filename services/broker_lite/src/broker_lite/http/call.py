@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import compile_path
 
 from broker_lite.config import Settings
 from broker_lite.domain import content, nested_query
@@ -208,6 +210,7 @@ class Routes:
 
     def __init__(self) -> None:
         self.router = APIRouter()
+        self.table: list[tuple[re.Pattern[str], str]] = []
 
     def get(self, *paths: str, produces: tuple[str, ...] = ("application/hal+json",)) -> Callable[[Handler], Handler]:
         """A route that reads."""
@@ -251,6 +254,7 @@ class Routes:
             for path in paths:
                 # Every parameter is one path segment, decoded only after the path was split.
                 template = path.replace("}", ":segment}")
+                self.table.append((compile_path(template)[0], method))
                 self.router.add_route(template, endpoint, methods=[method], name=handler.__name__)
             return handler
 

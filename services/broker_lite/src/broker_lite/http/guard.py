@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -125,6 +126,26 @@ class Guard:
         # Every candidate is compared, so that the time taken says nothing about which one came near.
         matches = [_same(given, one) for one in allowed if one is not None]
         return None if any(matches) else _UNAUTHORIZED
+
+
+class Methods:
+    """ASGI middleware: which methods a path has; OPTIONS names them, HEAD is none of them."""
+
+    def __init__(self, app: ASGIApp, table: Sequence[tuple[re.Pattern[str], str]]) -> None:
+        self._app = app
+        self._table = table
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] == "http":
+            method = scope["method"]
+            allowed = [one for pattern, one in self._table if pattern.match(scope["path"])]
+            if allowed and method not in allowed:
+                names = ", ".join([*dict.fromkeys(sorted(allowed)), "OPTIONS"])
+                status = 200 if method == "OPTIONS" else 405
+                await _plain(send, status, [(b"allow", names.encode())], "")
+                return
+        await self._app(scope, receive, send)
 
 
 _UNAUTHORIZED = (

@@ -1,8 +1,6 @@
 """Things that many routes look up or check in the same way."""
 
 from collections.abc import Sequence
-from typing import Any
-
 from broker_lite.domain.webhook_rules import Errors
 from broker_lite.http import views
 from broker_lite.http.call import Call
@@ -74,8 +72,8 @@ def version_body(call: Call, row: Version, *, self_url: str | None = None) -> vi
         facets,
         pacts.of_versions(session, [row.id])[row.id],
         self_url=self_url,
-        deployed=list(reversed(deployments.current_deployments(session, version_ids=[row.id]))),
-        released=list(reversed(deployments.supported_releases(session, version_ids=[row.id]))),
+        deployed=deployments.deployments_of(session, row),
+        released=deployments.releases_of(session, row),
         environments=deployments.environments(session),
     )
 
@@ -85,20 +83,4 @@ def version_bodies(call: Call, rows: Sequence[Version]) -> list[views.Json]:
     ids = [row.id for row in rows]
     facets = versions.facets(call.session, ids)
     published = pacts.of_versions(call.session, ids)
-    deployed: dict[int, list[Any]] = {identifier: [] for identifier in ids}
-    for one in deployments.current_deployments(call.session, version_ids=ids):
-        deployed[one.version_id].insert(0, one)
-    released: dict[int, list[Any]] = {identifier: [] for identifier in ids}
-    for other in deployments.supported_releases(call.session, version_ids=ids):
-        released[other.version_id].insert(0, other)
-    return [
-        views.version(
-            call.urls,
-            row,
-            facets[row.id],
-            published[row.id],
-            deployed=deployed[row.id],
-            released=released[row.id],
-        )
-        for row in rows
-    ]
+    return [views.version(call.urls, row, facets[row.id], published[row.id]) for row in rows]

@@ -7,7 +7,7 @@ from broker_lite.domain import matrix, notices
 from broker_lite.domain.metadata import LinkMetadata, SelectedVersion
 from broker_lite.domain.notices import Verifiable
 from broker_lite.domain.selectors import Candidate, Kind
-from broker_lite.http.views import Json, branch_memberships, link, pact_name, timestamp, without_none
+from broker_lite.http.views import Json, branch_memberships, link, pact_name, timestamp, timestamps, without_none
 from broker_lite.store.models import Environment, PactPublication, Verification
 from broker_lite.store.versions import Facets
 from broker_lite.urls import Urls
@@ -109,7 +109,7 @@ def verifiable_pact(urls: Urls, candidate: Candidate, pact_to_verify: Verifiable
     """A pact offered for verification."""
     consumer, provider = pact_to_verify.consumer, pact_to_verify.provider
     if pact_to_verify.wip:
-        metadata = LinkMetadata(consumer_version=candidate.newest.version, wip=True)
+        metadata = LinkMetadata(wip=True)
         shown_metadata: LinkMetadata | None = metadata
     else:
         selected = tuple(
@@ -187,9 +187,8 @@ def _matrix_version(urls: Urls, name: str, number: str, facets: Facets) -> Json:
 
 
 def _matrix_environment(urls: Urls, row: Environment) -> Json:
-    return without_none(uuid=row.uuid, name=row.name, displayName=row.display_name, production=row.production) | {
-        "_links": {"self": link(urls.environment(row.uuid), "Environment", row.name)}
-    }
+    shown = without_none(uuid=row.uuid, name=row.name, displayName=row.display_name, production=row.production)
+    return shown | timestamps(row) | {"_links": {"self": link(urls.environment(row.uuid), "Environment", row.name)}}
 
 
 def matrix_row(urls: Urls, row: matrix.Row, facets: dict[int, Facets]) -> Json:

@@ -40,7 +40,9 @@ def _values(call: Call, current: Environment | None) -> dict[str, Any]:
     if "production" not in properties:
         errors["production"] = ["is missing"]
     elif not isinstance(properties["production"], bool):
-        errors["production"] = ["must be boolean" if properties["production"] is not None else "must be filled"]
+        errors["production"] = [
+            "must be one of: true, false" if properties["production"] is not None else "must be filled"
+        ]
     errors.update(_contact_problems(properties.get("contacts")))
     if errors:
         raise invalid(errors)
@@ -147,7 +149,7 @@ def list_deployments(call: Call) -> Response:
     """The deployments of a version to an environment."""
     version, environment = lookup.version(call), lookup.environment(call)
     rows = deployments.deployments_of(call.session, version, environment)
-    title = f"Deployed versions for {version.pacticipant.display_name} version {version.number} in {environment.display_name}"
+    title = f"Deployed versions for {version.pacticipant.display_name} version {version.number} in environment {environment.display_name}"
     body = {
         "_embedded": {"deployedVersions": [views.deployed_version(call.urls, row, ()) for row in rows]},
         "_links": {"self": views.link(call.url, title)},
@@ -219,7 +221,7 @@ def list_releases(call: Call) -> Response:
     """The releases of a version to an environment."""
     version, environment = lookup.version(call), lookup.environment(call)
     rows = deployments.releases_of(call.session, version, environment)
-    title = f"Released versions for {version.pacticipant.display_name} version {version.number} in {environment.display_name}"
+    title = f"Released versions for {version.pacticipant.display_name} version {version.number} in environment {environment.display_name}"
     body = {
         "_embedded": {"releasedVersions": [views.released_version(call.urls, row, ()) for row in rows]},
         "_links": {"self": views.link(call.url, title)},

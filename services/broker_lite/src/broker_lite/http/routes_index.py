@@ -5,9 +5,10 @@ from typing import Any
 from fastapi import Response
 from sqlalchemy import func, select
 
+from broker_lite.http import views
 from broker_lite.http.call import Call, JsonResponse, Routes, hal
 from broker_lite.http.errors import not_found
-from broker_lite.store import models
+from broker_lite.store import models, pacts
 
 routes = Routes()
 DIAGNOSTIC = "application/hal+json"
@@ -93,51 +94,71 @@ def metrics(call: Call) -> Response:
     def count(table: type[models.Base], *criteria: Any) -> int:
         return call.session.scalar(select(func.count()).select_from(table).where(*criteria)) or 0
 
-    def grouped(table: type[models.Base], column: Any) -> int:
+    def distinct(table: type[models.Base], column: Any) -> int:
         return call.session.scalar(select(func.count(column.distinct())).select_from(table)) or 0
 
-    per_version = (
-        select(func.count().label("revisions"))
-        .select_from(models.PactPublication)
-        .group_by(models.PactPublication.consumer_version_id, models.PactPublication.provider_id)
+    def rows_of(subquery: Any) -> int:
+        return call.session.scalar(select(func.count()).select_from(subquery)) or 0
+
+    results = count(models.Verification)
+    successes = count(models.Verification, models.Verification.success)
+    published, verified = models.PactPublication.created_at, models.Verification.created_at
+    pairs = select(models.PactPublication.consumer_id, models.PactPublication.provider_id).distinct().subquery()
+    tag_names = (
+        select(models.Version.pacticipant_id, models.Tag.name)
+        .join(models.Version, models.Version.id == models.Tag.version_id)
+        .distinct()
         .subquery()
     )
-    revisions = call.session.execute(
-        select(per_version.c.revisions, func.count())
-        .group_by(per_version.c.revisions)
-        .order_by(per_version.c.revisions)
-    )
-    verification_count = count(models.Verification)
-    success_count = count(models.Verification, models.Verification.success)
-    pairs = select(models.PactPublication.consumer_id, models.PactPublication.provider_id).distinct().subquery()
+    user_branches = select(models.BranchVersion.version_id).where(~models.BranchVersion.auto_created)
+    on_branch = distinct(models.BranchVersion, models.BranchVersion.version_id)
+    interactions, messages = _latest_interactions(call)
     body = {
         "interactions": {
-            "latestInteractionsCount": 0,
-            "latestMessagesCount": 0,
-            "latestInteractionsAndMessagesCount": 0,
+            "latestInteractionsCount": interactions,
+            "latestMessagesCount": messages,
+            "latestInteractionsAndMessagesCount": interactions + messages,
         },
-        "pacticipants": {"count": count(models.Pacticipant)},
-        "integrations": {"count": call.session.scalar(select(func.count()).select_from(pairs)) or 0},
-        "pactPublications": {
-            "count": count(models.PactPublication),
-            "byConsumerVersion": grouped(models.PactPublication, models.PactPublication.consumer_version_id),
+        "pacticipants": {
+            "count": count(models.Pacticipant),
+            "withMainBranchSetCount": count(models.Pacticipant, models.Pacticipant.main_branch.is_not(None)),
         },
-        "pactRevisionsPerConsumerVersion": {"distribution": {str(size): number for size, number in revisions}},
+        "integrations": {"count": rows_of(pairs)},
+        "pactPublications": {"count": count(models.PactPublication)} | _span(call, published),
         "pactVersions": {"count": count(models.PactVersion)},
-        "verificationResults": {
-            "count": verification_count,
-            "successCount": success_count,
-            "failureCount": verification_count - success_count,
-            "distinctCount": grouped(models.Verification, models.Verification.pact_version_id),
+        "pactRevisionsPerConsumerVersion": {
+            "distribution": _distribution(
+                call, models.PactPublication.consumer_version_id, models.PactPublication.provider_id
+            )
         },
-        "pacticipantVersions": {"count": count(models.Version)},
+        "verificationResults": {
+            "count": results,
+            "successCount": successes,
+            "failureCount": results - successes,
+            "distinctCount": results,
+        }
+        | _span(call, verified),
+        "verificationResultsPerPactVersion": {"distribution": _distribution(call, models.Verification.pact_version_id)},
+        "pacticipantVersions": {
+            "count": count(models.Version),
+            "withUserCreatedBranchCount": count(models.Version, models.Version.id.in_(user_branches)),
+            "withBranchCount": on_branch,
+            "withBranchSetCount": on_branch,
+        },
         "webhooks": {"count": count(models.Webhook)},
-        "tags": {"count": count(models.Tag), "distinctCount": grouped(models.Tag, models.Tag.name)},
-        "branches": {"count": count(models.Branch)},
+        "tags": {
+            "count": count(models.Tag),
+            "distinctCount": distinct(models.Tag, models.Tag.name),
+            "distinctWithPacticipantCount": rows_of(tag_names),
+        },
         "triggeredWebhooks": {"count": count(models.TriggeredWebhook)},
+        "webhookExecutions": {"count": count(models.WebhookExecution)},
+        # The reference broker does not count the matrix either.
+        "matrix": {"count": -1},
         "environments": {"count": count(models.Environment)},
         "deployedVersions": {
             "count": count(models.DeployedVersion),
+            "userCreatedCount": count(models.DeployedVersion, ~models.DeployedVersion.auto_created),
             "currentlyDeployedCount": count(models.DeployedVersion, models.DeployedVersion.undeployed_at.is_(None)),
         },
         "releasedVersions": {
@@ -146,3 +167,28 @@ def metrics(call: Call) -> Response:
         },
     }
     return hal(body)
+
+
+def _span(call: Call, column: Any) -> dict[str, str]:
+    first, last = call.session.execute(select(func.min(column), func.max(column))).one()
+    return {} if first is None else {"first": views.timestamp(first), "last": views.timestamp(last)}
+
+
+def _distribution(call: Call, *columns: Any) -> dict[str, int]:
+    """How many groups have how many rows."""
+    groups = select(func.count().label("size")).group_by(*columns).subquery()
+    counts = select(groups.c.size, func.count()).group_by(groups.c.size).order_by(groups.c.size)
+    return {str(size): number for size, number in call.session.execute(counts)}
+
+
+def _latest_interactions(call: Call) -> tuple[int, int]:
+    """Interactions and messages in the latest pacts of all pairs."""
+    rows = pacts.overall_latest(call.session)
+    documents = pacts.with_content(call.session, rows)
+    counts = [0, 0]
+    for row in rows:
+        document = documents[row.pact_version_id]
+        for index, key in enumerate(("interactions", "messages")):
+            items = document.get(key) if isinstance(document, dict) else None
+            counts[index] += len(items) if isinstance(items, list) else 0
+    return counts[0], counts[1]

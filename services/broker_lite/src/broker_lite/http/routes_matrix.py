@@ -78,7 +78,7 @@ def answer(call: Call, selectors: list[Selector], options: Options) -> Response:
     return hal(pact_views.matrix_body(call.urls, result, facets))
 
 
-_COLUMNS = ("CONSUMER", "C.VERSION", "PROVIDER", "P.VERSION", "SUCCESS")
+_COLUMNS = ("CONSUMER", "C_VERSION", "REVISION", "PROVIDER", "P_VERSION", "NUMBER", "SUCCESS")
 
 
 def _table(result: rules.Result) -> str:
@@ -86,13 +86,16 @@ def _table(result: rules.Result) -> str:
         (
             row.consumer,
             row.consumer_version,
+            str(row.revision),
             row.provider,
             row.provider_version or "",
+            str(row.verification_id or ""),
             "" if row.success is None else str(row.success).lower(),
         )
         for row in result.considered
     ]
-    return text_table(_COLUMNS, lines)
+    verdict = {True: "true", False: "false", None: ""}[result.deployable]
+    return f"{text_table(_COLUMNS, lines)}\nDeployable: {verdict}\nReason: {result.reason}\n"
 
 
 def text_table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
@@ -147,9 +150,9 @@ def can_i_deploy(call: Call) -> Response:
     if environment and deployments.environment_named(call.session, environment) is None:
         errors["environment"] = [f"with name '{environment}' does not exist"]
     if environment and tag:
-        errors["."] = ["Cannot specify both a 'to' tag and an environment."]
+        errors[""] = ["Cannot specify both a 'to' tag and an environment."]
     elif not environment and not tag:
-        errors["."] = ["Must specify either an environment or a 'to' tag."]
+        errors[""] = ["Must specify either an environment or a 'to' tag."]
     if errors:
         raise invalid(errors)
     ignore = _ignored(call.query.get("ignore"))

@@ -72,7 +72,7 @@ def list_pacticipants_with_label(call: Call) -> Response:
     """Pacticipants with a label."""
     rows, total = pacticipants.page(call.session, number=None, size=None, label=call.path["label"])
     body = _collection(call, rows, None, None, total)
-    body["_links"]["self"] = views.link(call.urls.pacticipants())
+    del body["pacticipants"]
     return hal(body)
 
 

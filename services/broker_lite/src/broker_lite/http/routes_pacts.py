@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement
 
 from broker_lite.domain import content, diff, metadata
 from broker_lite.http import lookup, pact_views, views
-from broker_lite.http.call import Call, Routes, hal, text_response
-from broker_lite.http.errors import missing, not_found
+from broker_lite.http.call import Call, JsonResponse, Routes, hal, text_response
+from broker_lite.http.errors import JSON, missing, not_found
 from broker_lite.store import pacts, webhooks
 from broker_lite.store.models import PactPublication
 from broker_lite.store.results import latest_of
@@ -23,12 +23,33 @@ PACT_TYPES = ("application/hal+json", "application/json")
 def _pact(call: Call, row: PactPublication | None, **shown: Any) -> Response:
     if row is None:
         raise not_found()
-    body = pacts.content_of(call.session, row)
-    return hal(pact_views.pact(call.urls, row, body, **shown))
+    body = pact_views.pact(call.urls, row, pacts.content_of(call.session, row), **shown)
+    plain = call.wants("application/json") and not call.wants("application/hal+json")
+    return JsonResponse(body, media_type=JSON) if plain else hal(body)
 
 
 def _names(call: Call) -> tuple[str, str]:
     return call.path["consumer"], call.path["provider"]
+
+
+_BADGE_COLOURS = {"success": "brightgreen", "failed": "red", "unknown": "lightgrey"}
+
+
+@routes.get(f"{PAIR}/latest/badge.svg", f"{PAIR}/latest/{{tag}}/badge.svg", produces=("image/svg+xml",))
+def redirect_to_badge(call: Call) -> Response:
+    """Send a browser to the external host that draws the badge."""
+    criteria = [pacts.tagged(call.path["tag"])] if "tag" in call.path else []
+    row = pacts.newest(call.session, *pacts.between(*_names(call)), *criteria)
+    status = "unknown"
+    if row is not None:
+        latest = latest_of(call.session, [row.pact_version_id]).get(row.pact_version_id)
+        if latest is not None:
+            status = "success" if latest.success else "failed"
+    word = {"success": "verified"}.get(status, status)
+    consumer, provider = (name.replace("-", "--").replace("_", "__") for name in _names(call))
+    label = encode(f"{consumer}/{provider} pact")
+    location = f"https://img.shields.io/badge/{label}-{word}-{_BADGE_COLOURS[status]}.svg"
+    return Response(status_code=307, headers={"location": location}, media_type="image/svg+xml;charset=utf-8")
 
 
 @routes.get(f"{PAIR}/version/{{number}}", produces=PACT_TYPES)
@@ -161,41 +182,38 @@ def list_pact_versions(call: Call) -> Response:
 def list_tagged_pact_versions(call: Call) -> Response:
     """All pacts between two, of consumer versions with a tag."""
     consumer, provider, tag = call.path["consumer"], call.path["provider"], call.path["tag"]
-    title = f"All versions of the pact between {consumer} and {provider} with tag '{tag}'"
-    return _pair_list(call, title, pacts.tagged(tag))
+    title = f"All versions of the pact between {consumer} and {provider} with tag {tag}"
+    return _pair_list(call, title, pacts.tagged(tag), tagged=True)
 
 
-def _pair_list(call: Call, title: str, *criteria: ColumnElement[bool]) -> Response:
+def _pair_list(
+    call: Call, title: str, *criteria: ColumnElement[bool], newest_first: bool = True, tagged: bool = False
+) -> Response:
     consumer, provider = lookup.consumer(call), lookup.provider(call)
     urls = call.urls
     rows = pacts.listed(call.session, *pacts.between(consumer.name, provider.name), *criteria)
-    rows.reverse()
+    if newest_first:
+        rows.reverse()
+
+    def own(row: PactPublication) -> str:
+        return urls.pact(consumer.name, provider.name, row.consumer_version.number)
+
     embedded = [
         {
             "createdAt": views.timestamp(row.created_at),
             "_embedded": {"consumerVersion": views.embedded_version(urls, consumer.name, row.consumer_version.number)},
-            "_links": {
-                "self": views.link(
-                    urls.pact(consumer.name, provider.name, row.consumer_version.number),
-                    "Pact",
-                    views.pact_name(row),
-                )
-            },
+            "_links": {"self": views.link(own(row), views.pact_name(row))},
         }
         for row in rows
     ]
+    # Links of the older kind of list have no prefix; clients know both by these names.
+    prefix, word = ("pb:", "Pact version") if tagged else ("", "Pact")
     links = {
         "self": views.link(call.url, title),
-        "pb:consumer": views.link(urls.pacticipant(consumer.name), "Consumer", consumer.name),
-        "pb:provider": views.link(urls.pacticipant(provider.name), "Provider", provider.name),
-        "pb:latest-pact-version": views.link(
-            urls.latest_pact(consumer.name, provider.name), "Latest pact version", "Latest pact version"
-        ),
-        "pb:pact-versions": [
-            views.link(
-                urls.pact(consumer.name, provider.name, row.consumer_version.number), "Pact", views.pact_name(row)
-            )
-            for row in rows
+        f"{prefix}consumer": views.link(urls.pacticipant(consumer.name), "Consumer", consumer.name),
+        f"{prefix}provider": views.link(urls.pacticipant(provider.name), "Provider", provider.name),
+        f"{prefix}pact-versions": [
+            views.link(own(row), word, views.version_title(row.consumer_version)) for row in rows
         ],
     }
     return hal({"_embedded": {"pacts": embedded}, "_links": links})
@@ -229,7 +247,8 @@ def _provider_list(call: Call, rows: Sequence[PactPublication], title: str, *, d
             "title": provider.name,
             "name": "DEPRECATED - please use the pb:provider relation",
         }
-        links["pacts"] = names
+        note = "DEPRECATED - please use the pb:pacts relation. "
+        links["pacts"] = [one | {"title": note + one["title"]} for one in names]
     return hal({"_links": links})
 
 
@@ -255,7 +274,7 @@ def list_latest_tagged_provider_pacts(call: Call) -> Response:
 def list_provider_pacts(call: Call) -> Response:
     """All pacts with a provider."""
     provider = lookup.provider(call)
-    rows = pacts.listed(call.session, pacts.of_provider(provider))
+    rows = pacts.every_revision(call.session, pacts.of_provider(provider))
     return _provider_list(call, rows, f"All pact versions for the provider {provider.name}")
 
 
@@ -270,17 +289,27 @@ def list_tagged_provider_pacts(call: Call) -> Response:
 
 
 def _branch_list(call: Call, *, head: bool) -> Response:
-    provider = lookup.provider(call)
-    criteria = [pacts.of_provider(provider)]
-    if "consumer" in call.path:
-        criteria = [*pacts.between(call.path["consumer"], provider.name)]
-        lookup.consumer(call)
     branch = call.path.get("branch")
-    rows = pacts.listed(call.session, *criteria, pacts.on_branch(branch, head=head))
+    criterion = pacts.on_branch(branch, head=head)
+    if "consumer" in call.path:
+        title = f"All versions of the pact between {call.path['consumer']} and {call.path['provider']}"
+        return _pair_list(call, title, criterion, newest_first=False)
+    provider = lookup.provider(call)
+    rows = pacts.listed(call.session, pacts.of_provider(provider), criterion)
     which = "Latest pact versions" if head else "All pact versions"
-    where = f"with consumer version branch '{branch}'" if branch is not None else "with consumer version main branch"
-    between = f" and consumer {call.path['consumer']}" if "consumer" in call.path else ""
-    return _provider_list(call, rows, f"{which} for the provider {provider.name}{between} {where}")
+    where = f" with consumer version branch '{branch}'" if branch is not None else ""
+    return _provider_list(call, rows, f"{which} for the provider {provider.name}{where}")
+
+
+@routes.get(
+    "/pacts/provider/{provider}/branch/latest",
+    "/pacts/provider/{provider}/branch/{branch}/latest",
+    "/pacts/provider/{provider}/consumer/{consumer}/branch/{branch}/latest/versions",
+    "/pacts/provider/{provider}/consumer/{consumer}/branch/latest/versions",
+)
+def list_branch_head_pacts(call: Call) -> Response:
+    """The pacts at the heads of a branch of the consumers (without a name: of their main branches)."""
+    return _branch_list(call, head=True)
 
 
 @routes.get(
@@ -294,22 +323,26 @@ def list_branch_pacts(call: Call) -> Response:
     return _branch_list(call, head=False)
 
 
-@routes.get(
-    "/pacts/provider/{provider}/branch/{branch}/latest",
-    "/pacts/provider/{provider}/consumer/{consumer}/branch/{branch}/latest/versions",
-    "/pacts/provider/{provider}/consumer/{consumer}/branch/latest/versions",
-)
-def list_branch_head_pacts(call: Call) -> Response:
-    """The pacts at the heads of a branch of the consumers (without a name: of their main branches)."""
-    return _branch_list(call, head=True)
-
-
 @routes.get("/pacts/latest")
 def list_latest_pacts(call: Call) -> Response:
     """The latest pact of every pair."""
     urls = call.urls
+    rows = pacts.overall_latest(call.session)
+    links = [
+        views.link(
+            urls.latest_pact(row.consumer.name, row.provider.name),
+            f"Latest pact between {row.consumer.name} and {row.provider.name}",
+        )
+        for row in rows
+    ]
+    note = "DEPRECATED - please use the pb:pacts relation"
     body = {
-        "_links": {"self": views.link(f"{urls.base}/pacts/latest", "Latest pact versions")},
+        "_links": {
+            "self": views.link(f"{urls.base}/pacts/latest"),
+            "pb:pacts": links,
+            "pacts": [one | {"name": note} for one in links],
+            "curies": urls.doc("pacts"),
+        },
         "pacts": [
             {
                 "createdAt": views.timestamp(row.created_at),
@@ -324,7 +357,7 @@ def list_latest_pacts(call: Call) -> Response:
                     ]
                 },
             }
-            for row in pacts.overall_latest(call.session)
+            for row in rows
         ],
     }
     return hal(body)
@@ -352,36 +385,12 @@ def list_provider_states(call: Call) -> Response:
     return hal({"providerStates": list(states.values())})
 
 
-_BADGE_COLOURS = {"success": "brightgreen", "failed": "red", "unknown": "lightgrey"}
-
-
-@routes.get(f"{PAIR}/latest/badge.svg", f"{PAIR}/latest/{{tag}}/badge.svg", produces=("image/svg+xml",))
-def redirect_to_badge(call: Call) -> Response:
-    """Send a browser to the external host that draws the badge."""
-    criteria = [pacts.tagged(call.path["tag"])] if "tag" in call.path else []
-    row = pacts.newest(call.session, *pacts.between(*_names(call)), *criteria)
-    status = "unknown"
-    if row is not None:
-        latest = latest_of(call.session, [row.pact_version_id]).get(row.pact_version_id)
-        if latest is not None:
-            status = "success" if latest.success else "failed"
-    word = {"success": "verified"}.get(status, status)
-    consumer, provider = (name.replace("-", "--").replace("_", "__") for name in _names(call))
-    label = encode(f"{consumer}/{provider} pact")
-    location = f"https://img.shields.io/badge/{label}-{word}-{_BADGE_COLOURS[status]}.svg"
-    return Response(status_code=307, headers={"location": location}, media_type="image/svg+xml;charset=utf-8")
-
-
 @routes.get("/integrations")
 def list_integrations(call: Call) -> Response:
     """All pairs that have a pact."""
     urls = call.urls
     number, size = call.page()
-    rows = sorted(
-        pacts.overall_latest(call.session),
-        key=lambda one: (one.created_at, one.id),
-        reverse=True,
-    )
+    rows = pacts.by_activity(call.session)
     total = len(rows)
     page, page_links = views.page_parts(call, number, size, total)
     if number is not None and size is not None:

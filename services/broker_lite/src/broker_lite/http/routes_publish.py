@@ -3,6 +3,7 @@
 import base64
 import binascii
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import Response
@@ -13,7 +14,7 @@ from broker_lite.http import announce, lookup, pact_views, views
 from broker_lite.http.call import Call, Routes, hal
 from broker_lite.http.errors import JSON, ApiError, invalid
 from broker_lite.store import pacticipants, pacts, results, versions, webhooks
-from broker_lite.store.models import PactPublication
+from broker_lite.store.models import PactPublication, Version, now
 
 routes = Routes()
 NEXT_STEPS = "  Next steps:"
@@ -83,8 +84,8 @@ def _check(properties: dict[str, Any]) -> list[Contract]:
     elif not isinstance(contracts, list):
         errors["contracts"] = ["must be an array"]
     elif not contracts:
-        # A request without contracts is refused with a sentence; an error of the server it is not.
-        errors.setdefault("contracts", ["size cannot be less than 1"])
+        if not errors:
+            errors["contracts"] = ["size cannot be less than 1"]
     else:
         found = []
         for index, item in enumerate(contracts):
@@ -194,8 +195,9 @@ def publish_contracts(call: Call) -> Response:
     notices = _version_notices(consumer, number, branch, tags, created=created)
     published = []
     context = {"consumer_version_branch": branch, "build_url": version.build_url}
+    moment = now()
     for contract in contracts:
-        publication, its_notices = _publish_one(call, version, contract, context)
+        publication, its_notices = _publish_one(call, version, contract, context, moment)
         published.append(publication)
         notices += its_notices
     return hal(_publish_body(call, consumer, number, tags, published, notices))
@@ -259,12 +261,12 @@ def _version_notices(
 
 
 def _publish_one(
-    call: Call, version: Any, contract: Contract, context: dict[str, Any]
+    call: Call, version: Version, contract: Contract, context: dict[str, Any], moment: datetime
 ) -> tuple[PactPublication, list[tuple[str, str]]]:
     session = call.session
     consumer, number, provider = version.pacticipant.name, version.number, contract.provider
     previous = pacts.by_version(session, consumer, provider, number)
-    publication = pacts.publish(session, version, provider, contract.document)
+    publication = pacts.publish(session, version, provider, contract.document, moment)
     of_version = f"for {consumer} version {number}"
     if previous is None:
         notice = ("success", f"Pact successfully published {of_version} and provider {provider}.")
@@ -411,7 +413,7 @@ def _store_pact(call: Call, *, merge: bool) -> Response:
     announce.pact_published(call, publication, existing, context={})
     body = pact_views.pact(call.urls, publication, pacts.content_of(session, publication))
     created = existing is None
-    return hal(body, 201 if created else 200, call.url if created else None)
+    return hal(body, 201 if created else 200)
 
 
 def _refuse_resembling(call: Call, wanted: list[str]) -> None:

@@ -26,7 +26,7 @@ def _version_list(call: Call, *, branch: str | None = None, tag: str | None = No
             "self": views.link(call.url_with_query, title),
             **page_links,
             "pb:pacticipant": views.link(urls.pacticipant(name), name),
-            "pb:versions": [views.link(urls.version(name, row.number), _version_title(row)) for row in rows],
+            "pb:versions": [views.link(urls.version(name, row.number), views.version_title(row)) for row in rows],
             "pacticipant": views.link(urls.pacticipant(name), "Deprecated - please use pb:pacticipant"),
             "versions": [
                 views.link(urls.version(name, row.number), "Deprecated - please use pb:versions") for row in rows
@@ -34,10 +34,6 @@ def _version_list(call: Call, *, branch: str | None = None, tag: str | None = No
         },
     }
     return hal(body)
-
-
-def _version_title(row: Version) -> str:
-    return f"Version {row.number} - {row.created_at:%d/%m/%Y}"
 
 
 @routes.get("/pacticipants/{pacticipant}/versions")
@@ -112,7 +108,7 @@ def _write_version(call: Call, *, replace: bool) -> Response:
     for tag in tags or ():
         versions.put_tag(call.session, row, tag)
     body = lookup.version_body(call, row, self_url=call.url)
-    return hal(body, 201 if created else 200, call.url if created else None)
+    return hal(body, 201 if created else 200)
 
 
 def _version_properties(properties: dict[str, Any]) -> tuple[list[str] | None, str | None]:

@@ -115,7 +115,7 @@ def _scope_text(row: Webhook) -> str:
         if owner is not None:
             parts.append((word, owner.name))
         elif label is not None:
-            parts.append((f"{word}s labeled", f"'{label}'"))
+            parts.append((f"{word} labeled", f"'{label}'"))
     if not parts:
         return "A webhook for all pacts"
     if len(parts) == 2 and row.consumer is not None and row.provider is not None:
@@ -257,10 +257,7 @@ def _owners(call: Call) -> tuple[Pacticipant | None, Pacticipant | None]:
 def list_scoped_webhooks(call: Call) -> Response:
     """Webhooks scoped to a consumer, a provider or both."""
     consumer, provider = _owners(call)
-    words = [f"consumer {consumer.name}" if consumer else "", f"provider {provider.name}" if provider else ""]
-    title = f"Webhooks for {' and '.join(filter(None, words))}"
-    if consumer is not None and provider is not None:
-        title = f"Webhooks for the pact between {consumer.name} and {provider.name}"
+    title = "Pact webhooks" if call.raw_path.startswith("/pacts/") else "Webhooks"
     return _list(call, title, webhooks.listed(call.session, *webhooks.of_pair(consumer, provider)))
 
 

@@ -60,7 +60,7 @@ def page_parts(call: Call, number: int | None, size: int | None, total: int) -> 
             for key, value in parse_qsl(call.query_string, keep_blank_values=True)
             if key not in ("pageNumber", "pageSize", "page", "size")
         ]
-        return f"{call.url}?{urlencode([*kept, ('pageSize', str(size)), ('pageNumber', str(page))])}"
+        return f"{call.url}?{urlencode([*kept, ('size', str(size)), ('page', str(page))])}"
 
     if number < pages:
         links["next"] = link(other(number + 1), "Next page")
@@ -251,6 +251,11 @@ def version(
             "_links": links,
         }
     )
+
+
+def version_title(row: Version) -> str:
+    """How a version is called in a list: its number and the day of its creation."""
+    return f"Version {row.number} - {row.created_at:%d/%m/%Y}"
 
 
 def pact_name(pact: PactPublication) -> str:

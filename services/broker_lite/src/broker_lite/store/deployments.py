@@ -55,7 +55,13 @@ def remove_environment(session: Session, environment: Environment) -> None:
 
 
 def record_deployment(
-    session: Session, version: Version, environment: Environment, *, target: str | None, identifier: str | None = None
+    session: Session,
+    version: Version,
+    environment: Environment,
+    *,
+    target: str | None,
+    identifier: str | None = None,
+    auto_created: bool = False,
 ) -> DeployedVersion:
     """Record that a version runs in an environment, in place of what ran there as the same application instance."""
     # The pacticipant's row is the lock: two deployments of one application are taken one after the other.
@@ -81,6 +87,7 @@ def record_deployment(
         version_id=version.id,
         environment_id=environment.id,
         target=target,
+        auto_created=auto_created,
         created_at=now(),
         version=version,
         environment=environment,
@@ -101,11 +108,11 @@ def undeploy(deployed: DeployedVersion) -> None:
         deployed.undeployed_at = deployed.updated_at = now()
 
 
-def deployments_of(session: Session, version: Version, environment: Environment) -> list[DeployedVersion]:
-    """All deployments of a version to an environment, newest first."""
-    statement = select(DeployedVersion).where(
-        DeployedVersion.version_id == version.id, DeployedVersion.environment_id == environment.id
-    )
+def deployments_of(session: Session, version: Version, environment: Environment | None = None) -> list[DeployedVersion]:
+    """All deployments of a version (to an environment), newest first."""
+    statement = select(DeployedVersion).where(DeployedVersion.version_id == version.id)
+    if environment is not None:
+        statement = statement.where(DeployedVersion.environment_id == environment.id)
     return list(session.scalars(statement.order_by(DeployedVersion.id.desc())))
 
 
@@ -172,12 +179,12 @@ def end_support(released: ReleasedVersion) -> None:
         released.support_ended_at = released.updated_at = now()
 
 
-def releases_of(session: Session, version: Version, environment: Environment) -> list[ReleasedVersion]:
-    """The releases of a version to an environment."""
-    statement = select(ReleasedVersion).where(
-        ReleasedVersion.version_id == version.id, ReleasedVersion.environment_id == environment.id
-    )
-    return list(session.scalars(statement))
+def releases_of(session: Session, version: Version, environment: Environment | None = None) -> list[ReleasedVersion]:
+    """The releases of a version (to an environment), newest first."""
+    statement = select(ReleasedVersion).where(ReleasedVersion.version_id == version.id)
+    if environment is not None:
+        statement = statement.where(ReleasedVersion.environment_id == environment.id)
+    return list(session.scalars(statement.order_by(ReleasedVersion.id.desc())))
 
 
 def supported_releases(
@@ -189,7 +196,7 @@ def supported_releases(
     number: str | None = None,
     version_ids: Collection[int] | None = None,
 ) -> list[ReleasedVersion]:
-    """What is released and supported now, newest first."""
+    """What is released and supported now, oldest first."""
     statement = select(ReleasedVersion).where(ReleasedVersion.support_ended_at.is_(None))
     if environment_id is not None:
         statement = statement.where(ReleasedVersion.environment_id == environment_id)
@@ -203,7 +210,7 @@ def supported_releases(
         statement = statement.where(ReleasedVersion.version_id.in_(select(Version.id).where(Version.number == number)))
     if version_ids is not None:
         statement = statement.where(ReleasedVersion.version_id.in_(version_ids))
-    return list(session.scalars(statement.order_by(ReleasedVersion.id.desc())))
+    return list(session.scalars(statement.order_by(ReleasedVersion.id)))
 
 
 def current_environments(session: Session, version_ids: Collection[int]) -> list[tuple[int, Environment]]:

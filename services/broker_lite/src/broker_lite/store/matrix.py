@@ -83,7 +83,7 @@ def _resolve(
     statement = select(Pacticipant.name, Pacticipant.id).where(
         Pacticipant.name.in_({one.pacticipant for one in asked if one.pacticipant})
     )
-    ids = {name: identifier for name, identifier in session.execute(statement).tuples()}
+    ids = {name: identifier for name, identifier in session.execute(statement)}
     # Selectors that differ in the pacticipant only (all inferred ones do) share one query.
     groups: dict[Selector, list[int]] = {}
     for one in asked:
@@ -136,7 +136,7 @@ def _versions(session: Session, asked: Selector, pacticipant_ids: Collection[int
             statement = statement.where(versions.is_head())
     order = Version.id.desc() if asked.latest else Version.id
     result: dict[int, list[matrix.Version]] = {}
-    for pacticipant_id, version_id, number, branch in session.execute(statement.order_by(order)).tuples():
+    for pacticipant_id, version_id, number, branch in session.execute(statement.order_by(order)):
         version = matrix.Version(version_id, number, branch if asked.main_branch else None)
         result.setdefault(pacticipant_id, []).append(version)
     return result
@@ -162,11 +162,15 @@ def _integrations(
     if options.infers or len(specified) == 1:
         every = _pairs(session, PactPublication.provider_id.in_(ids), revisions=True)
         pairs = {**every, **required}
-        return _sorted(Integration(*pair, *names, required=pair in required) for pair, names in pairs.items())
+        return _sorted(_integration(pair, names, required=pair in required) for pair, names in pairs.items())
     named = {one.pacticipant for one in asked}
     return _sorted(
-        Integration(*pair, *names, required=names[0] in named) for pair, names in required.items() if pair[1] in ids
+        _integration(pair, names, required=names[0] in named) for pair, names in required.items() if pair[1] in ids
     )
+
+
+def _integration(pair: tuple[int, int], names: tuple[str, str], *, required: bool) -> Integration:
+    return Integration(pair[0], names[0], pair[1], names[1], required)
 
 
 def _sorted(integrations: Iterable[Integration]) -> list[Integration]:
@@ -187,7 +191,7 @@ def _pairs(
     )
     if not revisions:
         statement = statement.where(PactPublication.current)
-    return {(one, other): (first, second) for one, other, first, second in session.execute(statement).tuples()}
+    return {(one, other): (first, second) for one, other, first, second in session.execute(statement)}
 
 
 def _consumes(resolved: Sequence[Resolved], table: type[PactPublication]) -> ColumnElement[bool]:
@@ -287,4 +291,4 @@ def _fetch(
         statement = statement.order_by(newest.desc(), PactPublication.id.desc(), Verification.id.desc()).limit(
             options.limit
         )
-    return [Row(*row) for row in session.execute(statement).tuples()]
+    return [Row(*row) for row in session.execute(statement)]

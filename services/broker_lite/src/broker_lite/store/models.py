@@ -183,6 +183,7 @@ class DeployedVersion(Timestamps, Base):
     version_id: Mapped[int] = _owner("versions.id")
     environment_id: Mapped[int] = _owner("environments.id")
     target: Mapped[str | None]
+    auto_created: Mapped[bool] = mapped_column(default=False)
     undeployed_at: Mapped[datetime | None]
     version: Mapped[Version] = relationship(lazy="joined", innerjoin=True)
     environment: Mapped[Environment] = relationship(lazy="joined", innerjoin=True)

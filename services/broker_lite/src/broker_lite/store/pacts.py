@@ -1,9 +1,10 @@
 """Pact contents and their publications."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from broker_lite.domain import content as pact_content
@@ -11,11 +12,15 @@ from broker_lite.store import pacticipants
 from broker_lite.store.models import (
     Branch,
     BranchVersion,
+    DeployedVersion,
     Pacticipant,
     PactPublication,
     PactVersion,
+    ReleasedVersion,
     Tag,
+    Verification,
     Version,
+    now,
 )
 from broker_lite.store.upsert import insert_if_absent
 from broker_lite.store.versions import is_head
@@ -119,10 +124,21 @@ def listed(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublica
 
 
 def in_order(pacts: Sequence[PactPublication]) -> list[PactPublication]:
-    """By consumer name, then age of the consumer version, then provider name."""
+    """By consumer name, then provider name, then age of the consumer version."""
     return sorted(
-        pacts, key=lambda one: (one.consumer.name.lower(), one.consumer_version_id, one.provider.name.lower())
+        pacts,
+        key=lambda one: (
+            one.consumer.name.lower(),
+            one.provider.name.lower(),
+            one.consumer_version_id,
+            one.revision_number,
+        ),
     )
+
+
+def every_revision(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
+    """All pacts, those that were overwritten included, by criteria."""
+    return in_order(session.scalars(select(PactPublication).where(*criteria)).all())
 
 
 def of_provider(provider: Pacticipant) -> ColumnElement[bool]:
@@ -141,10 +157,12 @@ def contents(session: Session, pact_version_ids: Sequence[int]) -> dict[int, str
     return {identifier: text for identifier, text in session.execute(statement)}
 
 
-def publish(session: Session, version: Version, provider_name: str, document: Any) -> PactPublication:
+def publish(
+    session: Session, version: Version, provider_name: str, document: Any, at: datetime | None = None
+) -> PactPublication:
     """Store a pact for a consumer version; equal content is not stored twice.
 
-    The caller has locked the version, so that revisions are numbered one after the other.
+    The pacts of one request share one moment. The caller has locked the version, so that revisions are numbered one after the other.
     """
     provider = pacticipants.get_or_create(session, provider_name)
     content_row = _content_row(session, version.pacticipant_id, provider.id, document)
@@ -164,6 +182,7 @@ def publish(session: Session, version: Version, provider_name: str, document: An
         pact_version=content_row,
         revision_number=1 if existing is None else existing.revision_number + 1,
         current=True,
+        created_at=at or now(),
     )
     session.add(publication)
     session.flush()
@@ -261,16 +280,18 @@ def on_any_branch_head() -> ColumnElement[bool]:
     )
 
 
-def newest_with_any_tag() -> ColumnElement[bool]:
-    """Criterion: for one of its tags, the consumer version is the newest that has it."""
-    newer, newer_tag = aliased(Version), aliased(Tag)
+def newest_of_pair_with_any_tag() -> ColumnElement[bool]:
+    """Criterion: for one of its tags, the consumer version is the newest with a pact of this pair that has it."""
+    newer, newer_tag = aliased(PactPublication), aliased(Tag)
     newer_exists = (
         select(newer.id)
-        .join(newer_tag, newer_tag.version_id == newer.id)
+        .join(newer_tag, newer_tag.version_id == newer.consumer_version_id)
         .where(
             newer_tag.name == Tag.name,
-            newer.pacticipant_id == PactPublication.consumer_id,
-            newer.id > PactPublication.consumer_version_id,
+            newer.current,
+            newer.consumer_id == PactPublication.consumer_id,
+            newer.provider_id == PactPublication.provider_id,
+            newer.consumer_version_id > PactPublication.consumer_version_id,
         )
         .correlate(Tag, PactPublication)
         .exists()
@@ -281,3 +302,38 @@ def newest_with_any_tag() -> ColumnElement[bool]:
         .correlate(PactPublication)
         .exists()
     )
+
+
+def in_any_environment() -> ColumnElement[bool]:
+    """Criterion: the consumer version is deployed or released anywhere."""
+    deployed = select(DeployedVersion.version_id).where(DeployedVersion.undeployed_at.is_(None))
+    released = select(ReleasedVersion.version_id).where(ReleasedVersion.support_ended_at.is_(None))
+    return or_(PactPublication.consumer_version_id.in_(deployed), PactPublication.consumer_version_id.in_(released))
+
+
+def by_activity(session: Session) -> list[PactPublication]:
+    """One pact of every pair (the newest), the pair with the latest publication or result first."""
+    published = (
+        select(
+            PactPublication.consumer_id,
+            PactPublication.provider_id,
+            func.max(PactPublication.created_at).label("at"),
+            func.min(PactPublication.id).label("first"),
+        )
+        .group_by(PactPublication.consumer_id, PactPublication.provider_id)
+        .subquery()
+    )
+    verified = (
+        select(PactVersion.consumer_id, PactVersion.provider_id, func.max(Verification.created_at))
+        .join(Verification, Verification.pact_version_id == PactVersion.id)
+        .group_by(PactVersion.consumer_id, PactVersion.provider_id)
+    )
+    activity = {
+        (consumer, provider): (at, first)
+        for consumer, provider, at, first in session.execute(select(published))
+    }
+    for consumer, provider, at in session.execute(verified):
+        last, first = activity[consumer, provider]
+        activity[consumer, provider] = (max(last, at), first)
+    rows = sorted(overall_latest(session), key=lambda one: activity[one.consumer_id, one.provider_id][1])
+    return sorted(rows, key=lambda one: activity[one.consumer_id, one.provider_id][0], reverse=True)

@@ -150,3 +150,11 @@ def with_pact(session: Session, verification: Verification) -> PactPublication |
         .limit(1)
     )
     return session.scalars(statement).one_or_none()
+
+
+def ever_verified(session: Session, pact_version_ids: Sequence[int]) -> set[int]:
+    """Those contents that any provider version verified successfully."""
+    statement = select(Verification.pact_version_id).where(
+        Verification.pact_version_id.in_(pact_version_ids), Verification.success
+    )
+    return set(session.scalars(statement.distinct()))

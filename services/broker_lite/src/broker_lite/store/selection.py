@@ -94,7 +94,7 @@ def _select(session: Session, provider: Pacticipant, selector: Selector) -> list
         base = base.where(Pacticipant.name == selector.consumer)
     if selector.kind is Kind.ENVIRONMENT:
         in_place = [_deployed(base, selector.name), _released(base, selector.name)]
-        rows = {row for statement in in_place for row in session.execute(statement).tuples()}
+        rows = {row for statement in in_place for row in session.execute(statement)}
         return [_candidate(selector, row) for row in sorted(rows, key=lambda row: row[5])]
     statement = {
         Kind.LATEST: lambda: base.where(_is_overall_latest()),
@@ -221,7 +221,7 @@ def _successes(session: Session, pact_version_ids: Sequence[int]) -> dict[int, l
         Verification.created_at,
         Verification.wip,
     ).where(Verification.pact_version_id.in_(pact_version_ids), Verification.success)
-    rows = session.execute(statement).tuples().all()
+    rows = session.execute(statement).all()
     facets = versions.facets(session, {version_id for _, version_id, _, _ in rows})
     result: dict[int, list[pending.Success]] = {}
     for pact_version_id, version_id, created_at, wip in rows:
@@ -257,7 +257,7 @@ class _Context:
         return cls(
             branch.created_at if branch else None,
             first.created_at if first else None,
-            {name: at for name, at in session.execute(tags).tuples()} if query.provider_tags else {},
+            {name: at for name, at in session.execute(tags)} if query.provider_tags else {},
         )
 
 
@@ -337,9 +337,9 @@ def _merge_unsorted(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _heads(session: Session, provider: Pacticipant, since: datetime) -> list[Candidate]:
     """Heads of every consumer branch, then of every consumer tag, published after a date."""
     base = _base(provider).where(PactPublication.created_at > since)
-    branches = session.execute(_branch_heads(base).order_by(None).order_by(BranchVersion.id)).tuples()
+    branches = session.execute(_branch_heads(base).order_by(None).order_by(BranchVersion.id))
     tag_statement = base.join(Tag, Tag.version_id == Version.id).where(_is_newest_with_tag()).add_columns(Tag.name)
-    tags = session.execute(tag_statement.order_by(None).order_by(Version.id, Tag.created_at, Tag.name)).tuples()
+    tags = session.execute(tag_statement.order_by(None).order_by(Version.id, Tag.created_at, Tag.name))
     return [
         *(_head_candidate(Kind.BRANCH, tuple(row)) for row in branches),
         *(_head_candidate(Kind.LATEST_TAG, tuple(row)) for row in tags),

@@ -92,7 +92,7 @@ def add_tag(session: Session, version: Version, name: str, settings: Settings, *
     if deploys and settings.deployed_versions_for_tags:
         environment = session.scalars(select(Environment).where(Environment.name == name)).one_or_none()
         if environment is not None:
-            deployments.record_deployment(session, version, environment, target=None)
+            deployments.record_deployment(session, version, environment, target=None, auto_created=True)
     statement = select(Tag).where(Tag.version_id == version.id, Tag.name == name)
     return session.scalars(statement).one(), created
 

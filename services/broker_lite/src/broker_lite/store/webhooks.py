@@ -3,7 +3,7 @@
 import re
 import secrets
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -100,8 +100,9 @@ def write(session: Session, row: Webhook, definition: Mapping[str, Any]) -> None
         for name, value in (request.get("headers") or {}).items()
     }
     row.username = request.get("username") or None
-    password = request.get("password")
-    row.password = _unhidden(password, row.password) if password else None
+    if "password" in request:
+        password = request["password"]
+        row.password = _unhidden(password, row.password) if password else None
     row.body = request.get("body")
     row.updated_at = now()
 
@@ -198,7 +199,7 @@ def claim(session: Session, limit: int) -> list[int]:
         .with_for_update(skip_locked=True, of=TriggeredWebhook)
     )
     taken = []
-    for identifier, row in session.execute(statement).tuples():
+    for identifier, row in session.execute(statement):
         row.claimed_until = moment + CLAIM
         taken.append(identifier)
     return taken
@@ -247,48 +248,3 @@ def latest_of_pair(session: Session, consumer: Pacticipant, provider: Pacticipan
     )
     statement = select(TriggeredWebhook).where(TriggeredWebhook.id.in_(newest)).order_by(TriggeredWebhook.id)
     return list(session.scalars(statement))
-
-
-def statuses(session: Session, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], Sequence[TriggeredWebhook]]:
-    """The latest delivery of each webhook and event, by (consumer id, provider id)."""
-    newest = (
-        select(func.max(TriggeredWebhook.id))
-        .join(PactPublication, PactPublication.id == TriggeredWebhook.pact_publication_id)
-        .where(TriggeredWebhook.webhook_id.is_not(None))
-        .group_by(
-            PactPublication.consumer_id,
-            PactPublication.provider_id,
-            TriggeredWebhook.webhook_id,
-            TriggeredWebhook.event_name,
-        )
-    )
-    statement = (
-        select(PactPublication.consumer_id, PactPublication.provider_id, TriggeredWebhook)
-        .join(PactPublication, PactPublication.id == TriggeredWebhook.pact_publication_id)
-        .where(TriggeredWebhook.id.in_(newest))
-    )
-    result: dict[tuple[int, int], list[TriggeredWebhook]] = {pair: [] for pair in pairs}
-    for consumer_id, provider_id, row in session.execute(statement).tuples():
-        if (consumer_id, provider_id) in result:
-            result[consumer_id, provider_id].append(row)
-    return {**result}
-
-
-def configured(session: Session, publications: Sequence[PactPublication]) -> set[tuple[int, int]]:
-    """Those (consumer id, provider id) pairs that any webhook is about."""
-    rows = listed(session)
-    owners = {identifier for one in publications for identifier in (one.consumer_id, one.provider_id)}
-    labelled = pacticipants.labels(session, list(owners))
-    names = {identifier: {label.name for label in labels} for identifier, labels in labelled.items()}
-
-    def about(row: Webhook, consumer_id: int, provider_id: int) -> bool:
-        return all(
-            (scope_id is None and label is None) or scope_id == owner or label in names[owner]
-            for owner, scope_id, label in (
-                (consumer_id, row.consumer_id, row.consumer_label),
-                (provider_id, row.provider_id, row.provider_label),
-            )
-        )
-
-    pairs = {(one.consumer_id, one.provider_id) for one in publications}
-    return {pair for pair in pairs if any(about(row, *pair) for row in rows)}

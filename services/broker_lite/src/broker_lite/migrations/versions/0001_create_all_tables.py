@@ -169,6 +169,7 @@ def upgrade() -> None:
         sa.Column("version_id", sa.Integer(), nullable=False),
         sa.Column("environment_id", sa.Integer(), nullable=False),
         sa.Column("target", sa.Text(), nullable=True),
+        sa.Column("auto_created", sa.Boolean(), nullable=False),
         sa.Column("undeployed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
