@@ -89,14 +89,14 @@ class Bench:
         self.provider = Provider()
 
     def publish(
-        self, *interactions: Mapping[str, Any], consumer: str = "shop", version: str = "1"
+        self, *interactions: Mapping[str, Any], consumer: str = "shop", metadata: Mapping[str, Any] | None = None
     ) -> PactForVerification:
         consumer = f"{consumer} of {self.name}"
         document = {
             "consumer": {"name": consumer},
             "provider": {"name": self.name},
             "interactions": list(interactions),
-            "metadata": {"pactSpecification": {"version": "4.0"}},
+            "metadata": {"pactSpecification": {"version": "4.0"}} | dict(metadata or {}),
         }
         self.client.publish_contracts(consumer, "1", [document], branch="main")
         found = self.client.pacts_for_verification(self.name, selectors=[{"mainBranch": True}], include_pending=True)
@@ -132,6 +132,15 @@ class Bench:
             check=False,
         )
         return self.checked(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *pacts: PactForVerification, **change: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "verifier"],
+            env=self.env(*pacts, **change),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def checked(self, code: int, stdout: str, stderr: str) -> Run:
         content = (self.folder / "termination").read_bytes()
@@ -416,19 +425,72 @@ def test_wrong_settings(bench: Bench) -> None:
         assert says in run.message["message"]
 
 
+def test_pact_that_needs_a_plugin(bench: Bench) -> None:
+    pact = bench.publish(get(), metadata={"plugins": [{"name": "protobuf", "version": "0.3"}]})
+    run = bench.verify(pact)
+    assert (run.code, run.message["reason"]) == (75, "InvalidConfiguration")
+    assert "needs the Pact plugin protobuf" in run.message["message"]
+
+
+def test_result_that_the_broker_loses_is_published_once_more_and_then_missed(bench: Bench) -> None:
+    # A broker that takes every result and lists none; no real one does that twice in a row.
+    link = "/pacts/provider/p/consumer/c/pact-version/4f2a"
+    bench.name = "p"
+    bench.url = f"http://127.0.0.1:{bench.provider.port}"
+    bench.provider.replies |= {
+        link: (
+            200,
+            {
+                "consumer": {"name": "c"},
+                "provider": {"name": "p"},
+                "interactions": [get()],
+                "metadata": {"pactSpecification": {"version": "4.0"}},
+                "_links": {"pb:publish-verification-results": {"href": f"http://elsewhere{link}/verification-results"}},
+            },
+        ),
+        f"{link}/verification-results": (201, {"success": True, "providerApplicationVersion": "1.0"}),
+    }
+    matrix = (200, {"summary": {"deployable": None, "reason": ""}, "matrix": []})
+    query = "?q%5B%5D%5Bpacticipant%5D=p&q%5B%5D%5Bversion%5D=1.0&latestby=cvpv"
+    bench.provider.replies[f"/matrix{query}&success%5B%5D=true&success%5B%5D=false&limit=1000"] = matrix
+    run = bench.verify(PactForVerification("c", "4f2a", link), PV_PROVIDER_BRANCH="")
+    assert (run.code, run.message["reason"], run.message["published"]) == (75, "ResultNotPublished", False)
+    assert run.message["message"].endswith("with c: it took the result and does not list it.")
+    assert [path for path, _ in bench.provider.asked].count(f"{link}/verification-results") == 2
+
+
+def test_api_below_a_path(bench: Bench) -> None:
+    bench.provider.replies["/api/v1/users/1"] = (200, {"id": 7})
+    run = bench.verify(
+        bench.publish(get(body={"id": 7})), PV_PROVIDER_URL=f"http://127.0.0.1:{bench.provider.port}/api/v1/"
+    )
+    assert run.code == 0
+
+
+def test_being_stopped_inside_the_core_is_told_at_once(bench: Bench) -> None:
+    asked, release = threading.Event(), threading.Event()
+
+    def hang(_: BaseHTTPRequestHandler, __: Any) -> None:
+        asked.set()
+        release.wait(60)
+
+    bench.provider.replies["/users/1"] = hang
+    process = bench.start(bench.publish(get()), PV_REQUEST_TIMEOUT_SECONDS="60")
+    assert asked.wait(60)
+    process.send_signal(signal.SIGTERM)
+    run = bench.checked(process.wait(10), *process.communicate())
+    release.set()
+    assert (run.code, run.message["reason"]) == (75, "ResultNotPublished")
+    assert "was stopped from outside while verifying the pact of shop" in run.message["message"]
+
+
 def test_being_stopped_is_told_at_once(bench: Bench) -> None:
     def never(_: BaseHTTPRequestHandler, __: Any) -> Reply:
         return (503, {"error": "starting"})
 
     pact = bench.publish(get())
     bench.provider.replies["/healthz"] = never
-    process = subprocess.Popen(
-        [sys.executable, "-m", "verifier"],
-        env=bench.env(pact),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = bench.start(pact)
     deadline = time.monotonic() + 30
     while not bench.provider.asked and time.monotonic() < deadline:
         time.sleep(0.01)

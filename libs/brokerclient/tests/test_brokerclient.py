@@ -317,6 +317,12 @@ def test_each_answer_becomes_its_error_with_one_readable_sentence(
     assert "hidden-secret" not in str(caught.value) + repr(auth) + repr(caught.value.__dict__)
 
 
+def test_a_wrong_url_is_not_taken_for_an_empty_broker(broker: Broker, client: BrokerClient) -> None:
+    broker.answer(404, b"<html>nothing here</html>")
+    with pytest.raises(ProtocolError, match="check the broker's URL"):
+        client.pacts_for_verification("users", selectors=[])
+
+
 def test_conflict_carries_the_brokers_diff(broker: Broker, client: BrokerClient) -> None:
     broker.recorded("publish_conflict")
     with pytest.raises(Conflict) as caught:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from brokerclient.text import clean
 from verifier.outcome import PactFacts, Problem, Reason, Verdict, decide, mark_not_verified
@@ -32,17 +32,18 @@ def main(env: Mapping[str, str]) -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    log = _log()
     progress = Progress()
     provider, version = env.get("PV_PROVIDER", ""), env.get("PV_PROVIDER_VERSION", "")
     try:
         settings = parse_settings(env)
     except SettingsError as error:
         problem = Problem(Reason.INVALID_CONFIGURATION, str(error))
-        return _finish(decide(provider, version, (), problem=problem), env)
+        return _finish(decide(provider, version, (), problem=problem), env, log)
 
     def stop(_signum: int, _frame: FrameType | None) -> NoReturn:
         # Process 1 of a container has to say for itself how it ends; the worker may be deep inside the core.
-        os._exit(_finish(_stopped(provider, version, progress), env))
+        os._exit(_finish(_stopped(provider, version, progress), env, log))
 
     signal.signal(signal.SIGTERM, stop)
     verdicts: list[Verdict] = []
@@ -55,9 +56,9 @@ def main(env: Mapping[str, str]) -> int:
     worker.start()
     worker.join()
     if verdicts:
-        return _finish(verdicts[0], env)
+        return _finish(verdicts[0], env, log)
     problem = Problem(Reason.RESULT_NOT_PUBLISHED, f"The verifier failed while {progress.stage}: see its log.")
-    return _finish(_ended(provider, version, progress, problem), env)
+    return _finish(_ended(provider, version, progress, problem), env, log)
 
 
 def _stopped(provider: str, version: str, progress: Progress) -> Verdict:
@@ -73,17 +74,25 @@ def _ended(provider: str, version: str, progress: Progress, problem: Problem) ->
     return decide(provider, version, facts, problem=problem)
 
 
+def _log() -> TextIO:
+    """Take standard output for ourselves: the core writes a report to file descriptor 1 that would mix into ours."""
+    ours = os.dup(1)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    return os.fdopen(ours, "w", encoding="utf-8")
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _finish(verdict: Verdict, env: Mapping[str, str]) -> int:
+def _finish(verdict: Verdict, env: Mapping[str, str], log: TextIO) -> int:
     try:
         Path(termination_path(env)).write_bytes(render(verdict))
     except OSError as error:
         _say(f"warning: the termination message cannot be written: {error}")
-    sys.stdout.write(log_text(verdict))
-    sys.stdout.flush()
+    log.write(log_text(verdict))
+    log.flush()
     return verdict.exit_code
 
 

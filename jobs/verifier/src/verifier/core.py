@@ -3,9 +3,8 @@
 import contextlib
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ def verify(
     request_timeout: float,
 ) -> Mapping[str, Any]:
     """Replay a pact's interactions against the provider.
+
+    The core writes a report of its own to file descriptor 1; who wants none sends that elsewhere.
 
     The core gets the pact as a file and publishes nothing: it publishes a provider that died as a broken contract,
     and a publication that failed it only logs. Both are decided by us, with all facts at hand.
@@ -59,20 +60,6 @@ def verify(
         verifier.set_coloured_output(enabled=False)
         verifier.add_source(file)
         # verify() raises the same bare RuntimeError whatever went wrong; the results tell it apart.
-        with _silenced_stdout(), contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):
             verifier.verify()
         return verifier.results
-
-
-@contextlib.contextmanager
-def _silenced_stdout() -> Iterator[None]:
-    """Keep the core's own report, which it writes to file descriptor 1, from mixing into ours."""
-    sys.stdout.flush()
-    saved = os.dup(1)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-            yield
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)

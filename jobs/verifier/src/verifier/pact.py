@@ -58,6 +58,7 @@ class Pact:
     provider: str
     interactions: tuple[Interaction, ...]
     publish_url: str | None
+    plugins: tuple[str, ...] = ()
 
     @property
     def has_messages(self) -> bool:
@@ -104,7 +105,14 @@ def parse_pact(document: Mapping[str, Any]) -> Pact:
         provider=names[1],
         interactions=tuple(_interaction(item, index >= first_message) for index, item in enumerate(items)),
         publish_url=href if isinstance(href, str) else None,
+        plugins=_plugins(document.get("metadata")),
     )
+
+
+def _plugins(metadata: Any) -> tuple[str, ...]:
+    listed = metadata.get("plugins") if isinstance(metadata, Mapping) else None
+    items = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    return tuple(str(item.get("name", "")) for item in items)
 
 
 def _interaction(item: Mapping[str, Any], in_messages: bool) -> Interaction:

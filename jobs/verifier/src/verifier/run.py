@@ -221,6 +221,11 @@ class _Run:
                 f" not of {owed.consumer} with {settings.provider}: give the URL of the right one."
             )
             return Problem(Reason.INVALID_CONFIGURATION, clean(text, 600))
+        if pact.plugins:
+            text = (
+                f"The pact of {owed.consumer} needs the Pact plugin {', '.join(pact.plugins)}: this verifier has none."
+            )
+            return Problem(Reason.INVALID_CONFIGURATION, clean(text, 600))
         if pact.has_messages and settings.message_path is None:
             text = f"The pact of {owed.consumer} has messages: set PV_MESSAGE_PATH to the provider's message endpoint."
             return Problem(Reason.INVALID_CONFIGURATION, clean(text, 600))

@@ -264,7 +264,7 @@ class Transport:
         where: dict[str, Any] = {"method": method, "path": target}
         if status in {401, 403} or (status == 400 and isinstance(self._auth, BearerAuth) and decoded is None):
             raise BrokerUnauthorized(self._unauthorized(status, request), status=status, **where)
-        if status == 404:
+        if status == 404 and isinstance(decoded, Mapping):
             detail = f" ({words})" if words else ""
             raise NotFound(f"The broker knows nothing at {_short(target)}{detail}.", status=status, **where)
         if status == 409:
@@ -287,8 +287,9 @@ class Transport:
                 status=status,
                 **where,
             )
+        # A broker explains its 404 in JSON; a bare one is a wrong URL, and must not be taken for "nothing there".
         raise ProtocolError(
-            f"{self.base_url} answered {request} with status {status}, which a Pact Broker does not send here:"
+            f"{self.base_url} answered {request} with status {status} as a Pact Broker does not:"
             " check the broker's URL.",
             status=status,
             **where,
