@@ -101,6 +101,17 @@ class BrokerClient:
         if self._http.send("GET", "/diagnostic/status/heartbeat").get("ok") is not True:
             raise ProtocolError(f"{self.base_url} has no Pact Broker heartbeat.")
 
+    def counts(self) -> Mapping[str, Any] | None:
+        """Ask how much of what the broker holds, and since when (`GET /metrics`).
+
+        Returns:
+            Counts by resource, as the broker tells them; None if it does not tell (PactFlow, say).
+        """
+        try:
+            return self._http.send("GET", "/metrics")
+        except NotFound:
+            return None
+
     # -- pacts
 
     def publish_contracts(

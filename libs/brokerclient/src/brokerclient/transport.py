@@ -240,7 +240,7 @@ class Transport:
         if isinstance(error, requests.exceptions.SSLError):
             raise BrokerUnavailable(
                 f"The TLS certificate of {self.base_url} is not accepted ({_innermost(error)}):"
-                " give the CA that signed it.",
+                " give the CA that signed it, or the host name that it was made for.",
                 **where,
             ) from None
         if isinstance(error, (requests.Timeout, Urllib3Timeout)):

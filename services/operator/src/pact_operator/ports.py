@@ -80,6 +80,9 @@ class Brokers(Protocol):
     async def check(self, broker: PactBroker) -> None:
         """Asks the broker's index with the read credentials."""
 
+    async def fingerprint(self, broker: PactBroker) -> str | None:
+        """Changes whenever something was published, verified, deployed or deleted; None where nobody can tell."""
+
     async def contracts(
         self,
         broker: PactBroker,

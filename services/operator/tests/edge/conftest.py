@@ -34,6 +34,7 @@ class World:
     workloads: dict[tuple[str, str], WorkloadFacts] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
+    counted: str | None = None
     contracts_in_scope: tuple[Contract, ...] = ()
     held: dict[tuple[str, str], Result] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -132,6 +133,10 @@ class World:
     async def results(self, broker: PactBroker, provider: str, version: str) -> Mapping[tuple[str, str], Result]:
         self._call("results", provider, version)
         return self.held
+
+    async def fingerprint(self, broker: PactBroker) -> str | None:
+        self._call("fingerprint")
+        return self.counted
 
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         return {}

@@ -9,7 +9,7 @@ from pact_operator.core.facts import Failure, Key, Trouble, WorkloadFacts
 from pact_operator.core.naming import label_value
 from pact_operator.engine.execute import Outcome
 from pact_operator.engine.queue import KeyedQueue
-from pact_operator.engine.reconciler import Reconciler
+from pact_operator.engine.reconciler import SWEEPS_UNTIL_ALL, Reconciler
 from pact_operator.ports import BrokerFailureError, ClusterError
 
 NS = "team"
@@ -49,7 +49,7 @@ async def test_a_converged_object_is_only_looked_at(world: Any, reconciler: Reco
     world.objects[key]["status"] = status
     world.calls.clear()
     assert await reconciler.look(key) is Outcome.UNCHANGED
-    assert [call[0] for call in world.calls] == ["check"]
+    assert [call[0] for call in world.calls] == ["check", "fingerprint"]
 
 
 async def test_a_broker_is_polled_and_its_providers_with_it(
@@ -64,6 +64,47 @@ async def test_a_broker_is_polled_and_its_providers_with_it(
     await reconciler.look(key)
     assert due(queue) == {mine}
     assert other not in due(queue)
+
+
+async def test_a_sweep_of_a_quiet_broker_asks_one_question_and_leaves_those_at_rest_alone(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    key = broker(world)
+    resting, owing = provider(world, "resting"), provider(world, "owing")
+    synced = [{"type": "Synced", "status": "True", "reason": "InSync"}]
+    world.objects[resting]["status"] = {"observedGeneration": 1, "owed": 0, "conditions": synced}
+    world.objects[owing]["status"] = {"observedGeneration": 1, "owed": 1, "conditions": synced}
+    world.counted = "17 pacts"
+
+    async def swept() -> set[Key]:
+        clock.time += 30
+        due(queue)
+        await reconciler.look(key)
+        return due(queue) - {key}
+
+    assert await swept() == {resting, owing}
+    assert await swept() == {owing}
+    world.counted = "18 pacts"
+    assert await swept() == {resting, owing}
+    assert await swept() == {owing}
+    world.errors["fingerprint"] = BrokerFailureError(Failure(Trouble.UNAVAILABLE, "down"))
+    assert await swept() == {resting, owing}
+
+
+async def test_counts_can_hide_a_change_so_all_are_looked_at_every_so_often(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    key, resting = broker(world), provider(world, "resting")
+    synced = [{"type": "Synced", "status": "True", "reason": "InSync"}]
+    world.objects[resting]["status"] = {"observedGeneration": 1, "owed": 0, "conditions": synced}
+    world.counted = "17 pacts"
+    looks = 0
+    for _ in range(2 * (SWEEPS_UNTIL_ALL + 1)):
+        clock.time += 30
+        due(queue)
+        await reconciler.look(key)
+        looks += resting in due(queue)
+    assert looks == 2
 
 
 async def test_what_waited_for_a_broker_is_looked_at_when_it_comes_and_when_it_goes(

@@ -568,6 +568,11 @@ class SimBrokers:
     async def check(self, broker: PactBroker) -> None:
         await self._ask("check")
 
+    async def fingerprint(self, broker: PactBroker) -> str | None:
+        await self._ask("fingerprint")
+        held = self.sim.broker
+        return str((sorted(held.heads.items()), sorted(held.published.items()), held.deployed))
+
     async def contracts(
         self,
         broker: PactBroker,

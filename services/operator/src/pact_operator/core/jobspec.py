@@ -35,7 +35,6 @@ def owner_reference(kind: str, meta: Meta) -> dict[str, Any]:
         "name": meta.name,
         "uid": meta.uid,
         "controller": True,
-        "blockOwnerDeletion": True,
     }
 
 

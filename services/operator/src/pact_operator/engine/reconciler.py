@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactProvider, PactVerification
@@ -18,7 +18,7 @@ from pact_operator.engine.gather import Gatherer
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
-from pact_operator.ports import Brokers, Clock, Cluster, ClusterError
+from pact_operator.ports import BrokerFailureError, Brokers, Clock, Cluster, ClusterError
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,9 @@ MODELS: Mapping[str, type[Object]] = {
     names.PROVIDER: PactProvider,
     names.VERIFICATION: PactVerification,
 }
+
+SWEEPS_UNTIL_ALL: Final = 20
+"""Sweeps of a quiet broker after which all of its providers are looked at all the same."""
 
 ROLE_KINDS: Mapping[str, str] = {
     names.ROLE_VERIFIER: names.VERIFICATION,
@@ -76,10 +79,12 @@ class Reconciler:
         self._recent = Recent(clock)
         self._executor = Executor(cluster, brokers, self._look_at, self._recent)
         self._brokers_seen: dict[Key, tuple[str, int]] = {}
+        self._swept: dict[Key, tuple[str | None, int]] = {}
+        """PactBroker -> what it told at the last sweep, and how many sweeps in a row it told the same."""
         self._workloads_seen: dict[tuple[str, str], WorkloadFacts] = {}
         self._reported: dict[Key, str] = {}
         self._opened = asyncio.Event()
-        self._last_look: float | None = None
+        self._last_look = clock.now()
 
     # -- hints: they only say where to look
 
@@ -141,9 +146,9 @@ class Reconciler:
                     self.hint(Key(kind, key.namespace, body["metadata"]["name"]), "hook")
         return True
 
-    def seconds_since_last_look(self) -> float | None:
-        """Seconds since a look last ended, None before the first."""
-        return None if self._last_look is None else max(0.0, self._clock.now() - self._last_look)
+    def seconds_since_last_look(self) -> float:
+        """Seconds since a look last ended, or since the start."""
+        return max(0.0, self._clock.now() - self._last_look)
 
     def _look_at(self, key: Key) -> None:
         self.hint(key, "plan")
@@ -242,7 +247,7 @@ class Reconciler:
             return Done(Outcome.GONE)
         done = await self._one(key, body)
         if key.kind == names.BROKER:
-            self._sweep(key, body)
+            await self._sweep(key, body)
         return done
 
     async def _one(self, key: Key, body: Body) -> Done:
@@ -271,20 +276,48 @@ class Reconciler:
                 return await gather.verification(parsed), plan.plan_verification
         raise TypeError(f"no plan for {type(parsed).__name__}")
 
-    def _sweep(self, key: Key, body: Body) -> None:
-        """After a PactBroker its PactProviders; after a change of it all that may have waited for it."""
+    async def _sweep(self, key: Key, body: Body) -> None:
+        """After a PactBroker those of its PactProviders that may have something new to learn.
+
+        One cheap question tells whether anything changed in the broker at all. If nothing did, only those are looked
+        at that have not come to rest; every so often all are, since counts can hide a change.
+        """
         meta = body["metadata"]
         self._broker_changed(key, (meta.get("uid", ""), meta.get("generation", 0)))
+        fingerprint = await self._fingerprint(body)
+        seen, rounds = self._swept.get(key, (None, 0))
+        quiet = fingerprint is not None and fingerprint == seen and rounds < SWEEPS_UNTIL_ALL
+        self._swept[key] = (fingerprint, rounds + 1 if quiet else 0)
         for provider in self._dependents(names.PROVIDER, key):
-            self.hint(Key(names.PROVIDER, key.namespace, provider["metadata"]["name"]), "sweep")
+            if not (quiet and _at_rest(provider)):
+                self.hint(Key(names.PROVIDER, key.namespace, provider["metadata"]["name"]), "sweep")
+
+    async def _fingerprint(self, body: Body) -> str | None:
+        parsed = PactBroker.parse(body)
+        if isinstance(parsed, str) or parsed.spec.suspend or parsed.metadata.deletion_timestamp:
+            return None
+        try:
+            return await self._brokers.fingerprint(parsed)
+        except BrokerFailureError:
+            return None
 
     def _broker_changed(self, key: Key, seen: tuple[str, int] | None) -> None:
         if self._brokers_seen.get(key) == seen:
             return
         if seen is None:
             del self._brokers_seen[key]
+            self._swept.pop(key, None)
         else:
             self._brokers_seen[key] = seen
         for kind in (names.PROVIDER, names.CONSUMER, names.VERIFICATION):
             for dependent in self._dependents(kind, key):
                 self.hint(Key(kind, key.namespace, dependent["metadata"]["name"]), "broker")
+
+
+def _at_rest(provider: Body) -> bool:
+    """Whether the last look at a PactProvider saw its present spec, reached the broker and left nothing open."""
+    status = provider.get("status") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    synced = conditions.get("Synced", {}).get("status") == "True"
+    seen = status.get("observedGeneration") == provider["metadata"].get("generation")
+    return bool(synced and seen and status.get("owed") == 0)

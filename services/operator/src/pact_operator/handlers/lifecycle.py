@@ -30,6 +30,7 @@ async def startup(settings: kopf.OperatorSettings, memo: Any, **indexes: Any) ->
 
 
 @kopf.on.probe(id="secondsSinceLastLook")
-async def last_look(memo: Any, **_: Any) -> float | None:
-    """Seconds since a look last ended; null before the first."""
-    return memo.reconciler.seconds_since_last_look()  # type: ignore[no-any-return]  # the memo is untyped
+async def last_look(memo: Any, **_: Any) -> float:
+    """Seconds since a look last ended, or since the start."""
+    seconds: float = memo.reconciler.seconds_since_last_look()
+    return round(seconds, 1)
