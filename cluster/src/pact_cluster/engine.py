@@ -381,7 +381,8 @@ def remaining(workspace: Workspace) -> list[str]:
     found += [f"cgroup {path}" for path in leftovers.remove_cgroups(cgroup_of(workspace))]
     if engine_folder(workspace).exists():
         found.append(f"folder {engine_folder(workspace)}")
-    if find_engine(workspace) is None:  # with another engine these would be its own
+    others = leftovers.daemons_besides([str(p) for p in folders], leftovers.running_processes())
+    if not others and find_engine(workspace) is None:  # with another engine these would be its own
         links = [p.name for p in Path("/sys/class/net").iterdir()]
         found += [f"network device {n}" for n in links if n == "docker0" or n.startswith(("br-", "veth"))]
         found += [f"iptables rule {r}" for r in _saved_rules("iptables").splitlines() if "DOCKER" in r]
