@@ -380,7 +380,7 @@ def test_broker_that_does_not_let_us_in(bench: Bench) -> None:
 
 def test_broker_that_is_not_there(bench: Bench) -> None:
     run = bench.verify(bench.publish(get()), PACT_BROKER_BASE_URL=f"http://127.0.0.1:{free_port()}")
-    assert (run.code, run.message["reason"]) == (75, "BrokerUnavailable")
+    assert (run.code, run.message["reason"], run.pact["outcome"]) == (75, "BrokerUnavailable", "Error")
     assert "cannot be reached: connection refused." in run.message["message"]
 
 

@@ -57,9 +57,9 @@ def run(settings: Settings, progress: Progress, say: Say) -> Verdict:
         The verdict; nothing that a broker or provider does raises.
     """
     problem: Problem | None = None
+    progress.facts = _facts(settings.pacts or ())
     try:
         prepared = _prepare_while_waiting(settings, progress)
-        progress.facts = [PactFacts(one.consumer, one.content_sha, one.pending) for one in prepared.owed]
         if prepared.owed:
             _Run(settings, prepared, progress, say).verify_all()
     except Stopped as stop:
@@ -97,12 +97,18 @@ def _prepare_while_waiting(settings: Settings, progress: Progress) -> _Prepared:
     )
     thread.join()
     if failure:
+        if isinstance(failure[0], Stopped):
+            progress.facts = mark_not_verified(progress.facts, failure[0].problem)
         raise failure[0]
+    progress.facts = _facts(result[0].owed)
     if problem is not None and result[0].owed:
-        facts = [PactFacts(one.consumer, one.content_sha, one.pending) for one in result[0].owed]
-        progress.facts = mark_not_verified(facts, problem)
+        progress.facts = mark_not_verified(progress.facts, problem)
         raise Stopped(problem)
     return result[0]
+
+
+def _facts(owed: Iterable[OwedPact]) -> list[PactFacts]:
+    return [PactFacts(one.consumer, one.content_sha, one.pending) for one in owed]
 
 
 def _prepare(settings: Settings) -> _Prepared:
