@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,12 +30,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_broker(folder: Path, *, with_auth: bool = True) -> Iterator[str]:
+def running_broker(
+    folder: Path, *, with_auth: bool = True, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """Start a broker, wait until it answers, stop it.
 
     Args:
         folder: Takes its database and log.
         with_auth: Ask for the credentials WRITER or READER.
+        environment: More variables of its environment.
 
     Yields:
         Its base URL.
@@ -50,6 +53,7 @@ def running_broker(folder: Path, *, with_auth: bool = True) -> Iterator[str]:
         "PACT_BROKER_PORT": str(port),
         "PACT_BROKER_DATABASE_URL": f"sqlite:///{folder / 'broker.sqlite3'}",
         "PACT_BROKER_PUBLIC_HEARTBEAT": "true",
+        **(environment or {}),
     }
     if with_auth:
         env["PACT_BROKER_BASIC_AUTH_USERNAME"], env["PACT_BROKER_BASIC_AUTH_PASSWORD"] = WRITER
