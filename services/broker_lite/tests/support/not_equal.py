@@ -39,5 +39,21 @@ NOT_EQUAL: dict[str, str] = {
     "45#9": "The route that provokes an error is not served.",
     "45#10": "The route that provokes an error is not served.",
     "45#13": _PARSER_WORDS,
+    "50#12": _LOCATION,
+    "50#14": "The error of a refused connection is in the words of another HTTP client; no body is sent as null.",
     "45#14": "Malformed JSON is the client's error (400) in problem details too.",
 }
+
+_AMBIGUOUS_TAGS = (
+    "The reference broker puts a tag of one selector on the consumer version of another one; ours names each version's own."
+)
+NOT_EQUAL_WEBHOOKS: dict[str, str] = {
+    "/all/Prov?e=contract_published&v=1": _MERGED_SHA,
+    "/all/Prov?e=contract_content_changed&v=1": _MERGED_SHA,
+    "/all/WP?e=provider_verification_published&v=10": _AMBIGUOUS_TAGS,
+    "/all/WP?e=provider_verification_published&v=11": _AMBIGUOUS_TAGS,
+    "/all/WP?e=provider_verification_succeeded&v=10": _AMBIGUOUS_TAGS,
+    "/all/WP?e=provider_verification_succeeded&v=11": _AMBIGUOUS_TAGS,
+    "/vp": _AMBIGUOUS_TAGS,
+}
+"""Webhooks, by path, that arrive differently, each with the reason."""

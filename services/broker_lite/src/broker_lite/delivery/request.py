@@ -110,6 +110,7 @@ def attempt(
     client: httpx.Client,
     *,
     failure_text: str,
+    success_text: str | None = None,
 ) -> Attempt:
     """Send once. Never raises: what goes wrong is part of the result."""
     log = _Log()
@@ -139,7 +140,7 @@ def attempt(
             response.close()
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
         reason = str(error) or type(error).__name__
-        log.add(f"Error executing webhook {reason if shows else hidden_message(base_url)}", "ERROR")
+        log.add(f"Error executing webhook. {reason if shows else hidden_message(base_url)}", "ERROR")
         log.add(failure_text)
         return Attempt(False, log.text, *sent, error=reason)
     if shows:
@@ -150,14 +151,21 @@ def attempt(
     else:
         log.add(hidden_message(base_url))
     success = response.status_code in settings.webhook_success
-    log.add("Successfully executed webhook" if success else failure_text)
+    conclusion = success_text if success else failure_text
+    if conclusion is not None:
+        log.add(conclusion)
     return Attempt(success, log.text, *sent, response.status_code, dict(response.headers), text)
 
 
 def _redacted(headers: httpx.Headers) -> dict[str, str]:
+    """Headers for display, those that every request has at the end."""
+    order = sorted(headers.items(), key=lambda one: _EVERY.index(one[0]) if one[0] in _EVERY else -1)
     return {
-        name: webhook_rules.HIDDEN if webhook_rules.is_secret_header(name) else value for name, value in headers.items()
+        name: webhook_rules.HIDDEN if webhook_rules.is_secret_header(name) else value for name, value in order
     }
+
+
+_EVERY = ("host", "content-length")
 
 
 def _without_userinfo(url: str) -> str:

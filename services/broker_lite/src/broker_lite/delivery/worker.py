@@ -107,7 +107,15 @@ class Worker:
         if definition is None:
             success, logs, retry_in = False, "The webhook was deleted.", None
         else:
-            made = request.attempt(definition, values, context, self._settings, self._client, failure_text=failure_text)
+            made = request.attempt(
+                definition,
+                values,
+                context,
+                self._settings,
+                self._client,
+                failure_text=failure_text,
+                success_text="Successfully executed webhook",
+            )
             success, logs = made.success, made.logs
             logger.info(
                 "webhook attempted",

@@ -80,7 +80,11 @@ def verification_published(
     """The events of a verification result, one run per consumer version that the link names."""
     session = call.session
     tags = versions.tag_names(session, verification.provider_version_id)
-    shared = {"base_url": call.urls.base, "provider_version_tags": tags}
+    shared = {
+        "base_url": call.urls.base,
+        "build_url": verification.build_url,
+        "provider_version_tags": tags,
+    }
     contexts = []
     by_number: dict[str, list[str]] = {}
     for one in link.selected:

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -307,7 +308,7 @@ def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call],
             if attempt + 1 < _ATTEMPTS and _worth_another_try(error):
                 time.sleep(0.01 * 2**attempt)
                 continue
-            if isinstance(error, OperationalError | PoolTimeout):
+            if _unavailable(error):
                 logger.warning("the database did not answer", exc_info=error)
                 raise ApiError(503, {"error": "The database is not available. Please try again."}) from error
             raise
@@ -315,6 +316,15 @@ def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call],
             app.wake()
         return response
     raise AssertionError("unreachable")
+
+
+def _unavailable(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether the database is away or busy, as opposed to a statement that is wrong."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return re.search(r"locked|busy|unable to open|readonly|disk", str(error.orig)) is not None
+    return isinstance(error, OperationalError)
 
 
 def _worth_another_try(error: DBAPIError | PoolTimeout) -> bool:

@@ -128,7 +128,10 @@ def metrics(call: Call) -> Response:
         "pactVersions": {"count": count(models.PactVersion)},
         "pactRevisionsPerConsumerVersion": {
             "distribution": _distribution(
-                call, models.PactPublication.consumer_version_id, models.PactPublication.provider_id
+                call,
+                models.PactPublication,
+                models.PactPublication.consumer_version_id,
+                models.PactPublication.provider_id,
             )
         },
         "verificationResults": {
@@ -138,7 +141,7 @@ def metrics(call: Call) -> Response:
             "distinctCount": results,
         }
         | _span(call, verified),
-        "verificationResultsPerPactVersion": {"distribution": _distribution(call, models.Verification.pact_version_id)},
+        "verificationResultsPerPactVersion": {"distribution": _distribution(call, models.Verification, models.Verification.pact_version_id)},
         "pacticipantVersions": {
             "count": count(models.Version),
             "withUserCreatedBranchCount": count(models.Version, models.Version.id.in_(user_branches)),
@@ -174,9 +177,9 @@ def _span(call: Call, column: Any) -> dict[str, str]:
     return {} if first is None else {"first": views.timestamp(first), "last": views.timestamp(last)}
 
 
-def _distribution(call: Call, *columns: Any) -> dict[str, int]:
+def _distribution(call: Call, table: type[models.Base], *columns: Any) -> dict[str, int]:
     """How many groups have how many rows."""
-    groups = select(func.count().label("size")).group_by(*columns).subquery()
+    groups = select(func.count().label("size")).select_from(table).group_by(*columns).subquery()
     counts = select(groups.c.size, func.count()).group_by(groups.c.size).order_by(groups.c.size)
     return {str(size): number for size, number in call.session.execute(counts)}
 

@@ -112,7 +112,11 @@ def _latest(call: Call, *criteria: ColumnElement[bool]) -> Response:
         tag = call.path.get("tag")
         selected = metadata.SelectedVersion(row.consumer_version.number, tag=tag, latest=True)
         link_metadata = metadata.LinkMetadata(selected=(selected,)).encode()
-    return _pact(call, row, metadata=link_metadata)
+    response = _pact(call, row, metadata=link_metadata)
+    if row is not None:
+        # Older clients read the consumer version of the latest pact from this header.
+        response.headers["x-pact-consumer-version"] = encode(row.consumer_version.number)
+    return response
 
 
 @routes.get(f"{PAIR}/version/{{number}}/previous-distinct", produces=PACT_TYPES)
