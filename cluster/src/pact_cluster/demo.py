@@ -345,6 +345,7 @@ def deploy(run: Session, progress: Progress) -> str:
         helm.apply(demo_releases.operator(images))
         step.update("the kinds")
         kube.wait_for_kinds(seconds=60)
+        _nothing_leaves(run, Told(step, run.report))
         step.update("helm upgrade --install pact-broker")
         helm.apply(demo_releases.broker(images))
     # Broker and database start while these are built and loaded.
@@ -359,6 +360,16 @@ def deploy(run: Session, progress: Progress) -> str:
         broker_ready(run, Told(step, run.report))
     with progress.step() as step, demo_broker.connected(workspace, kube, DEMO) as client:
         return publish(run, client, built["consumer"], versions["consumer"], Told(step, run.report))
+
+
+def _nothing_leaves(run: Session, seen: Told) -> None:
+    """Wait until no PactBroker is on its way out: helm would take one for there that goes a moment later."""
+
+    def judge(state: Mapping[str, Object]) -> bool | None:
+        return None if any("deletionTimestamp" in item["metadata"] for item in state.values()) else True
+
+    what, look = "the former PactBroker to go", f"kubectl -n {DEMO} describe pactbrokers"
+    run.kube.wait("PactBroker", DEMO, judge, what=what, look=look, seconds=_BROKER_SECONDS, seen=seen)
 
 
 def broker_ready(run: Session, seen: Told) -> None:

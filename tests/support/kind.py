@@ -1,0 +1,256 @@
+"""The demo's cluster as tests use it: namespaces of their own, small objects, and all there is to see on a failure."""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from kubernetes import client as kubernetes
+from kubernetes.client.exceptions import ApiException
+
+from brokerclient import BrokerClient
+from pact_cluster import Workspace
+from pact_cluster.demo_broker import connected
+from pact_cluster.demo_kube import GROUP, OUR_KINDS, VERSION, Condition, Kube, Object, condition
+from pact_cluster.demo_releases import CONSUMER, DEMO, FLASK, RESTRICTED, SYSTEM
+
+WAIT_SECONDS = 120.0
+E2E_LABEL = "pact-operator.dev/e2e"
+BROKER_URL = f"http://pact-broker.{DEMO}.svc:9292"
+BROKER_SECRETS = ("pact-broker-readonly", "pact-broker-readwrite")
+LOG_LINES = 40
+
+HARDENED: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+POD_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+@dataclass
+class Kind:
+    """The cluster with the demo in it.
+
+    Attributes:
+        namespaces: Those that tests have made; they are deleted at the end of the session.
+    """
+
+    workspace: Workspace
+    kube: Kube
+    namespaces: list[str] = field(default_factory=list)
+
+    # -- what is there
+
+    def image_of(self, deployment: str = FLASK) -> str:
+        """The image that a Deployment of the demo runs."""
+        found = self.kube.get("Deployment", DEMO, deployment)
+        assert found, f"the demo has no Deployment {deployment}"
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def consumer_image(self) -> str:
+        """The image with the example consumer's tests; it has Python."""
+        found = self.kube.get("PactConsumer", DEMO, CONSUMER)
+        assert found, "the demo has no PactConsumer"
+        version = str(found["spec"]["version"]["value"])
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"]).replace("{version}", version)
+
+    def pods(self, namespace: str, role: str = "") -> list[Object]:
+        """The Pods of a namespace, or those with a role of the operator's."""
+        selector = f"{GROUP}/role={role}" if role else ""
+        return self.kube.objects("Pod", namespace, label_selector=selector)
+
+    def jobs(self, namespace: str) -> list[Object]:
+        """The Jobs of a namespace, oldest first."""
+        return sorted(self.kube.objects("Job", namespace), key=lambda job: str(job["metadata"]["creationTimestamp"]))
+
+    # -- what tests make
+
+    def namespace(self, case: str) -> str:
+        """A fresh namespace in which only hardened Pods may run."""
+        name = f"e2e-{case}-{secrets.token_hex(3)}"
+        self.kube.ensure_namespace(name, {**RESTRICTED, E2E_LABEL: "true"})
+        self.namespaces.append(name)
+        return name
+
+    def create(self, namespace: str, kind: str, name: str, spec: Mapping[str, Any]) -> Object:
+        """Create an object of ours."""
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+        made = self.kube.custom.create_namespaced_custom_object(GROUP, VERSION, namespace, OUR_KINDS[kind], body)
+        return cast("Object", made)
+
+    def secret(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
+        """Create a Secret."""
+        body = kubernetes.V1Secret(metadata=kubernetes.V1ObjectMeta(name=name), string_data=dict(values))
+        self.kube.core.create_namespaced_secret(namespace, body)
+
+    def broker(self, namespace: str, **spec: Any) -> None:
+        """Make the demo's broker known in a namespace, as `pact-broker`, with its real credentials."""
+        for name in BROKER_SECRETS:
+            self.secret(namespace, name, self.kube.secret(DEMO, name))
+        self.broker_object(namespace, **spec)
+
+    def broker_object(self, namespace: str, **spec: Any) -> None:
+        """Create a PactBroker `pact-broker` that names the usual Secrets."""
+        read, write = BROKER_SECRETS
+        auth = {"readSecretRef": {"name": read}, "writeSecretRef": {"name": write}}
+        self.create(namespace, "PactBroker", "pact-broker", {"url": BROKER_URL, "auth": auth, **spec})
+
+    def provider(
+        self, namespace: str, pacticipant: str, *, container: Mapping[str, Any] | None = None, **run: Any
+    ) -> None:
+        """Create a PactProvider `provider` that runs the Flask provider's image, or what a container says instead."""
+        self.create(namespace, "PactProvider", "provider", provider_spec(pacticipant, self.image_of(), container, run))
+
+    def consumer(self, namespace: str, script: str) -> None:
+        """Create a PactConsumer `consumer` whose tests are a Python script."""
+        tests = {
+            "name": "tests",
+            "image": self.consumer_image(),
+            "command": ["python", "-c", script],
+            "securityContext": dict(HARDENED),
+        }
+        spec = {
+            "brokerRef": {"name": "pact-broker"},
+            "pacticipant": "a-careless-consumer",
+            "version": {"value": "1"},
+            "template": {"spec": {"securityContext": dict(POD_SECURITY), "containers": [tests]}},
+        }
+        self.create(namespace, "PactConsumer", "consumer", spec)
+
+    @contextmanager
+    def broker_client(self, *, write: bool = False) -> Iterator[BrokerClient]:
+        """The demo's broker."""
+        with connected(self.workspace, self.kube, DEMO, write=write) as client:
+            yield client
+
+    def publish(self, consumer: str, provider: str, version: str = "1") -> None:
+        """Publish a pact that the Flask provider keeps, whose content nobody has published before."""
+        with self.broker_client(write=True) as client:
+            client.publish_contracts(consumer, version, [pact(consumer, provider)], branch="main")
+
+    # -- waiting
+
+    def wait(
+        self,
+        namespace: str,
+        kind: str,
+        name: str,
+        *,
+        status: str,
+        reason: str,
+        of: str = "Ready",
+        seconds: float = WAIT_SECONDS,
+    ) -> Condition:
+        """Wait until a condition of an object has a status and a reason at its present generation."""
+
+        def judge(state: Mapping[str, Object]) -> Condition | None:
+            found = condition(state.get(name), of)
+            return found if found.current and (found.status, found.reason) == (status, reason) else None
+
+        what = f"{kind} {namespace}/{name} to be {of}={status} with the reason {reason}"
+        return self.kube.wait(kind, namespace, judge, what=what, seconds=seconds)
+
+    # -- the end
+
+    def remove_namespaces(self) -> None:
+        """Delete what tests have made; waits for nothing."""
+        for name in self.namespaces:
+            # Webhooks are removed by the operator before their PactBroker goes; it needs the Secrets for that.
+            for broker in self.kube.objects("PactBroker", name):
+                self.kube.custom.delete_namespaced_custom_object(
+                    GROUP, VERSION, name, OUR_KINDS["PactBroker"], broker["metadata"]["name"]
+                )
+            self.kube.wait(
+                "PactBroker", name, lambda s: True if not s else None, what=f"no broker in {name}", seconds=90
+            )
+            self.kube.core.delete_namespace(name)
+
+    def dump(self, namespaces: list[str]) -> str:
+        """Objects, Events and the ends of logs of some namespaces, for a person who wonders why a test failed."""
+        lines: list[str] = []
+        for namespace in namespaces:
+            lines.append(f"===== namespace {namespace}")
+            for kind in OUR_KINDS:
+                for item in self.kube.objects(kind, namespace):
+                    lines.append(f"--- {kind} {item['metadata']['name']}")
+                    lines.append(json.dumps(item.get("status", {}), indent=1))
+            for event in self.kube.objects("Event", namespace)[-40:]:
+                about = event.get("involvedObject", {})
+                lines.append(
+                    f"event {about.get('kind')}/{about.get('name')} {event.get('reason')}: {event.get('message')}"
+                )
+            for pod in self.kube.objects("Pod", namespace):
+                lines += self._pod(namespace, pod)
+        return "\n".join(lines)
+
+    def _pod(self, namespace: str, pod: Object) -> list[str]:
+        name, status = pod["metadata"]["name"], pod.get("status", {})
+        lines = [f"--- Pod {name} {status.get('phase')}"]
+        for container in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]:
+            try:
+                log = self.kube.core.read_namespaced_pod_log(
+                    name, namespace, container=container["name"], tail_lines=LOG_LINES
+                )
+            except ApiException as error:
+                log = f"(no log: {error.reason})"
+            lines.append(f"log of {name}/{container['name']}:\n{log}")
+        return lines
+
+
+def provider_spec(
+    pacticipant: str, image: str, container: Mapping[str, Any] | None = None, run: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The spec of a PactProvider whose version `1` is started for each run."""
+    own = {
+        "name": "provider",
+        "image": image,
+        "securityContext": dict(HARDENED),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        **(container or {}),
+    }
+    template = {
+        "spec": {
+            "securityContext": dict(POD_SECURITY),
+            "containers": [own],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        }
+    }
+    return {
+        "brokerRef": {"name": "pact-broker"},
+        "pacticipant": pacticipant,
+        "version": {"value": "1"},
+        "branch": "main",
+        "target": {"ephemeral": {"port": 8080, "readinessPath": "/healthz", "template": template}},
+        "run": dict(run or {}),
+    }
+
+
+def pact(consumer: str, provider: str, nonce: str = "") -> dict[str, Any]:
+    """A pact on the example providers' health check; its content is new each time."""
+    return {
+        "consumer": {"name": consumer},
+        "provider": {"name": provider},
+        "interactions": [
+            {
+                "description": f"a question whether it is well ({nonce or secrets.token_hex(8)})",
+                "request": {"method": "GET", "path": "/healthz"},
+                "response": {"status": 200, "body": {"status": "ok"}},
+            }
+        ],
+        "metadata": {"pactSpecification": {"version": "2.0.0"}},
+    }
+
+
+def unique(name: str) -> str:
+    """A pacticipant's name that no other run has used."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+__all__ = ["CONSUMER", "DEMO", "SYSTEM", "Kind", "condition", "pact", "provider_spec", "unique"]
