@@ -109,6 +109,7 @@ class Running:
     """A running operator."""
 
     url: str
+    namespace: str
     recorder: Recorder
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -123,11 +124,22 @@ class Running:
         lines = [line for line in text.splitlines() if line.startswith(f'pact_operator_looks_total{{kind="{kind}"')]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
+    async def hook(self, body: Any = None) -> int:
+        """Sends a hook of the PactBroker `broker`, and returns the status of the answer."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.post(
+                f"{self.url}/hooks/{self.namespace}/broker",
+                json=body,
+                headers={"Authorization": f"Bearer {HOOK_TOKEN}"},
+            )
+        return answer.status_code
+
     async def looked_again(self, kind: str, times: int = 2) -> None:
-        """Waits until objects of a kind have been looked at some more times."""
+        """Waits until objects of a kind have been looked at some more times, hinting at them all the while."""
         before = await self.looks(kind)
 
         async def enough() -> bool:
+            assert await self.hook() == 202
             return await self.looks(kind) >= before + times
 
         await eventually(enough, f"{times} more looks at {kind}")
@@ -160,7 +172,7 @@ def start_operator(
             http_host="127.0.0.1",
         )
         kubernetes = await KubernetesCluster.connect()
-        running = Running(url, Recorder(kubernetes))
+        running = Running(url, namespace, Recorder(kubernetes))
         task = asyncio.create_task(operate(settings, stop=running.stopping, cluster=running.recorder))
         try:
             await eventually(lambda: _ready(url, task), "the operator is ready")

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 
 from brokerclient import BrokerClient
@@ -27,14 +26,6 @@ from tests.support.apiserver import Api, eventually
 pytestmark = pytest.mark.apiserver
 
 KINDS = ("PactBroker", "PactConsumer", "PactProvider", "PactVerification")
-
-
-async def send_hook(op: Running, namespace: str, body: Any = None) -> int:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.post(
-            f"{op.url}/hooks/{namespace}/broker", json=body, headers={"Authorization": f"Bearer {HOOK_TOKEN}"}
-        )
-    return answer.status_code
 
 
 async def versions_of_all(api: Api, namespace: str) -> dict[tuple[str, str], str]:
@@ -66,7 +57,7 @@ async def test_a_consumer_runs_once_and_what_it_publishes_is_verified_at_once(
         job = await job_of(api, namespace, "consumer")
         for number in range(10):
             await api.patch("PactConsumer", namespace, "web", {"metadata": {"labels": {"n": str(number)}}})
-            assert await send_hook(op, namespace) == 202
+            assert await op.hook() == 202
         await settled(api, namespace)
         assert len(await api.list("Job", namespace)) == 1
         assert job["spec"]["template"]["spec"]["initContainers"][0]["image"] == "users-consumer:c1"

@@ -79,7 +79,7 @@ async def test_it_works_until_it_is_told_to_end_and_then_ends_cleanly(
     assert process.returncode == 0
     lines = errors.decode().splitlines()
     assert lines
-    assert [line for line in lines if not line.startswith("{\"")] == [], "every line of the log is JSON"
+    assert [line for line in lines if not line.startswith('{"')] == [], "every line of the log is JSON"
     assert "Traceback" not in errors.decode()
     body = await api.get("PactProvider", namespace, "users")
     assert "finalizers" not in body["metadata"]
