@@ -51,5 +51,5 @@ def test_pacts_that_wait_at_the_same_moment_share_one_run(kind: Kind) -> None:
     kind.broker(namespace)
     kind.provider(namespace, callee)
     ready = kind.wait(namespace, "PactProvider", "provider", status="True", reason="AllVerified")
-    assert ready.message.startswith("3 of 3 contracts hold")
+    assert ready.message.startswith("All 3 contracts hold")
     assert len(kind.jobs(namespace)) == 1

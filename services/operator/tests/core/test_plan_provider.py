@@ -82,7 +82,7 @@ def test_all_verified_is_ready() -> None:
     plan = plan_provider(facts(contract(), given=results(passed())))
     assert plan.actions == ()
     assert condition(plan.status, "Ready")["status"] == "True"
-    assert condition(plan.status, "Ready")["message"] == "1 of 1 contracts hold for 1.0.0."
+    assert condition(plan.status, "Ready")["message"] == "The one contract holds for 1.0.0."
 
 
 def test_a_broken_contract_is_not_run_again_and_its_mismatch_is_told() -> None:
@@ -328,3 +328,17 @@ def test_every_version_that_matters_owes_its_own_results() -> None:
         ("1.0.0", "Verified"),
         ("0.9.0", "Owed"),
     }
+
+
+def test_the_words_of_the_verifier_are_told_rather_than_those_of_its_core() -> None:
+    world = World(provider(), (contract(),))
+    world.look_at_provider()
+    said = {
+        "consumer": "web",
+        "contentSha": "a1",
+        "outcome": "Failed",
+        "mismatch": "body $.email is missing (expected a string)",
+    }
+    finish(world, 1, message("ContractBroken", "ContractBroken", said), broken(mismatch="Actual map is missing keys"))
+    ready = condition(world.look_at_provider().status, "Ready")
+    assert ready["message"] == "web with version 1.0.0: body $.email is missing (expected a string)"

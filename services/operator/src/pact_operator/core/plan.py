@@ -169,7 +169,8 @@ def _row(contract: Contract, version: str, result: Result | None, run: PactVerif
         return Row(contract, version, "Verified", Reason.PASSED, run=run, result_url=result.url)
     if result:
         state: Literal["PendingFailed", "Failed"] = "PendingFailed" if contract.pending else "Failed"
-        message = result.mismatch or (_mismatch(contract, run) if run else "")
+        # The verifier's own words are made for people; the broker's are the core's.
+        message = (_mismatch(contract, run) if run else "") or result.mismatch
         return Row(contract, version, state, Reason.CONTRACT_BROKEN, message, run, result.url)
     if run is None:
         return Row(contract, version, "Owed", Reason.VERIFICATION_PENDING, "No verification has started yet.")
@@ -302,7 +303,7 @@ def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
             "Ready",
             "Unknown",
             Reason.VERIFICATION_PENDING,
-            f"{len(going)} of {len(rows)} contracts have no result yet.",
+            f"{len(going)} of {_counted(len(rows), 'contract')} {'has' if len(going) == 1 else 'have'} no result yet.",
         )
     pending = sum(row.state == "PendingFailed" for row in rows)
     note = f"; {pending} more fail and are pending" if pending else ""
@@ -310,7 +311,7 @@ def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
         "Ready",
         "True",
         Reason.ALL_VERIFIED,
-        f"{len(rows) - pending} of {len(rows)} contracts hold for {version}{note}.",
+        f"{_holding(len(rows) - pending, len(rows))} for {version}{note}.",
     )
 
 
@@ -536,14 +537,17 @@ def _told(facts: VerificationFacts, pacts: tuple[PactResult, ...], text: str) ->
     shown = tuple(_shown(results[key], said.get(key), key in pending) for key in wanted)
     broken = [pact for pact in shown if pact.outcome == "Failed"]
     published = Cond(
-        "ResultPublished", "True", Reason.RESULTS_READ_BACK, f"The broker holds all {len(shown)} results of this run."
+        "ResultPublished",
+        "True",
+        Reason.RESULTS_READ_BACK,
+        f"The broker holds {_all(len(shown), 'result')} of this run.",
     )
     if broken:
         return Verdict(_false(Reason.CONTRACT_BROKEN, _broken_text(broken, text)), published, shown, over=True)
     held = sum(pact.outcome == "Passed" for pact in shown)
     note = "" if held == len(shown) else f"; {len(shown) - held} failed and are pending"
     return Verdict(
-        Cond("Succeeded", "True", Reason.PASSED, f"{held} of {len(shown)} contracts hold{note}."),
+        Cond("Succeeded", "True", Reason.PASSED, f"{_holding(held, len(shown))}{note}."),
         published,
         shown,
         over=True,
@@ -632,6 +636,22 @@ def plan_invalid(body: Mapping[str, Any], message: str, now: float) -> Plan:
         status={**status, "observedGeneration": generation, "conditions": merge(observed, stated, now, generation)},
         events=events(observed, stated),
     )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _all(count: int, noun: str) -> str:
+    return f"the one {noun}" if count == 1 else f"all {count} {noun}s"
+
+
+def _holding(count: int, total: int) -> str:
+    """`The one contract holds`, `All 3 contracts hold`, `2 of 3 contracts hold`."""
+    if count == total:
+        said = f"{_all(total, 'contract')} {'holds' if total == 1 else 'hold'}"
+        return said[0].upper() + said[1:]
+    return f"{count} of {_counted(total, 'contract')} hold"
 
 
 def _condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
