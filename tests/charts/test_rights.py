@@ -24,7 +24,7 @@ OPERATOR = {
     *(("batch", "jobs", verb, ()) for verb in ("get", "list", "watch", "create", "delete")),
     *(("", "pods", verb, ()) for verb in ("get", "list", "watch")),
     *(("apps", "deployments", verb, ()) for verb in ("get", "list", "watch")),
-    ("", "events", "create", ()),
+    *(("", "events", verb, ()) for verb in ("create", "list")),  # list: why a Job of ours gets no Pod
     ("", "secrets", "get", BROKER_SECRETS),
 }
 WRITE = ("create", "update", "patch", "delete", "deletecollection")

@@ -97,7 +97,7 @@ capabilities:
   verbs: [get, list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [create, list]
 {{- with .Values.rbac.brokerSecretNames }}
 - apiGroups: [""]
   resources: [secrets]

@@ -70,6 +70,9 @@ class Cluster(Protocol):
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         """Reads a Secret: key -> decoded value; None if there is none."""
 
+    async def complaint(self, namespace: str, job: str) -> str:
+        """What Kubernetes last complained of about a Job (Warning Events), such as a quota; nothing: the empty text."""
+
     async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
         """Records an Event on an object of ours. Best effort: never raises."""
 

@@ -229,6 +229,20 @@ def test_a_run_that_has_not_ended_is_looked_at_again_without_any_hint() -> None:
     assert plan_verification(facts(pod=ended(0, SAID_PASSED), results=results(passed()))).requeue_after is None
 
 
+def test_a_job_whose_pod_is_refused_says_so_and_waits() -> None:
+    refused = replace(JOB, complaint="exceeded quota: pods, used: pods=5, limited: pods=5")
+    plan = plan_verification(facts(job=refused))
+    assert verdict(plan) == ("Unknown", "JobRejected", False)
+    assert "exceeded quota" in condition(plan.status, "Succeeded")["message"]
+    late = plan_verification(
+        facts(
+            verification=run({**STARTED, **dict(plan.status or {})}),
+            job=replace(refused, failed=True, failed_reason="DeadlineExceeded"),
+        )
+    )
+    assert verdict(late) == ("False", "JobRejected", True)
+
+
 def test_hostile_words_become_one_harmless_line() -> None:
     evil = "\x1b[2Jboom\x00\n" + "x" * 5000
     plan = plan_verification(facts(verification=run(STARTED, publishResults=False), pod=ended(1, evil), job=FAILED))

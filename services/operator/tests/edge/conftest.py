@@ -35,6 +35,7 @@ class World:
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     errors: dict[str, Exception] = field(default_factory=dict)
     counted: str | None = None
+    complaints: dict[str, str] = field(default_factory=dict)
     contracts_in_scope: tuple[Contract, ...] = ()
     held: dict[tuple[str, str], Result] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -108,6 +109,10 @@ class World:
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         self._call("secret", namespace, name)
         return None
+
+    async def complaint(self, namespace: str, job: str) -> str:
+        self._call("complaint", namespace, job)
+        return self.complaints.get(job, "")
 
     async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
         self.calls.append(("event", key, type_, reason))

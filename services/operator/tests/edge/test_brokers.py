@@ -309,7 +309,10 @@ async def test_a_webhook_gets_the_token_in_its_authorization_header_and_nowhere_
 ) -> None:
     uuid = "pact-operator-abcdefghij"
     server.answers[f"PUT /webhooks/{uuid}"] = lambda _request: (201, {"description": "d", "enabled": True})
-    definition = {"description": "d", "request": {"url": "http://op", "headers": {"Content-Type": "application/json"}}}
+    definition: dict[str, Any] = {
+        "description": "d",
+        "request": {"url": "http://op", "headers": {"Content-Type": "application/json"}},
+    }
     await brokers.put_webhook(broker(server.url), uuid, definition)
     [body] = server.bodies
     assert body["request"]["headers"].pop("Authorization") == "Bearer the-hook-token"

@@ -5,6 +5,7 @@ import pytest
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification
 from pact_operator.core.facts import Contract, Failure, Key, Result, Settings, Trouble, WorkloadFacts
+from pact_operator.core.times import parse
 from pact_operator.engine.gather import Gatherer, job_facts, pod_facts, workload_facts
 from pact_operator.engine.recent import Recent
 from pact_operator.ports import BrokerFailureError
@@ -15,7 +16,7 @@ DOWN = Failure(Trouble.UNAVAILABLE, "The broker is down.")
 
 @pytest.fixture
 def gather(world: Any, clock: Any, settings: Settings) -> Gatherer:
-    return Gatherer(world, world, clock, settings, Recent(clock))
+    return Gatherer(world, world, clock, settings, Recent(clock), world)
 
 
 def parsed(world: Any, key: Key, model: Any) -> Any:
@@ -25,11 +26,12 @@ def parsed(world: Any, key: Key, model: Any) -> Any:
 
 
 def put_broker(world: Any, **spec: Any) -> Key:
-    return world.put(names.BROKER, "broker", {"url": "http://broker", **spec})
+    key: Key = world.put(names.BROKER, "broker", {"url": "http://broker", **spec})
+    return key
 
 
 def put_provider(world: Any, **spec: Any) -> Key:
-    return world.put(
+    key: Key = world.put(
         names.PROVIDER,
         "users",
         {
@@ -40,10 +42,11 @@ def put_provider(world: Any, **spec: Any) -> Key:
             **spec,
         },
     )
+    return key
 
 
 def put_verification(world: Any, name: str = "run", **meta: Any) -> Key:
-    return world.put(
+    key: Key = world.put(
         names.VERIFICATION,
         name,
         {
@@ -55,6 +58,7 @@ def put_verification(world: Any, name: str = "run", **meta: Any) -> Key:
         },
         **meta,
     )
+    return key
 
 
 def job(
@@ -89,6 +93,23 @@ def ended(name: str, code: int, message: str = "") -> dict[str, Any]:
             }
         },
     }
+
+
+async def test_a_job_without_a_pod_is_asked_after_once_it_should_have_one(
+    world: Any, gather: Gatherer, clock: Any
+) -> None:
+    put_broker(world)
+    key = put_verification(world)
+    world.complaints["run"] = "exceeded quota: pods"
+    created = "2026-01-01T00:00:00Z"
+    world.job_bodies.append(job("run", "run", created=created))
+    run = parsed(world, key, PactVerification)
+    clock.time = parse(created) + 1
+    assert (await gather.verification(run)).job.complaint == ""  # type: ignore[union-attr]
+    clock.time = parse(created) + 60
+    assert (await gather.verification(run)).job.complaint == "exceeded quota: pods"  # type: ignore[union-attr]
+    world.pod_bodies.append(pod("run-x", "run", "run"))
+    assert (await gather.verification(run)).job.complaint == ""  # type: ignore[union-attr]
 
 
 def test_a_job_is_complete_by_its_condition_and_by_nothing_else() -> None:

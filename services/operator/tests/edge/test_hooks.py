@@ -45,7 +45,8 @@ async def http(
 @pytest.fixture
 def provider(world: Any) -> Key:
     world.put(names.BROKER, "broker", {"url": "http://b"})
-    return world.put(names.PROVIDER, "users", {"brokerRef": {"name": "broker"}, "pacticipant": "users"})
+    key: Key = world.put(names.PROVIDER, "users", {"brokerRef": {"name": "broker"}, "pacticipant": "users"})
+    return key
 
 
 async def test_a_hook_is_taken_and_its_provider_is_looked_at(

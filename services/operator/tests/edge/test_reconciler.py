@@ -16,11 +16,12 @@ NS = "team"
 
 
 def broker(world: Any, name: str = "broker", **meta: Any) -> Key:
-    return world.put(names.BROKER, name, {"url": "http://broker", "pollInterval": "30s"}, **meta)
+    key: Key = world.put(names.BROKER, name, {"url": "http://broker", "pollInterval": "30s"}, **meta)
+    return key
 
 
 def provider(world: Any, name: str, **spec: Any) -> Key:
-    return world.put(
+    key: Key = world.put(
         names.PROVIDER,
         name,
         {
@@ -31,6 +32,7 @@ def provider(world: Any, name: str, **spec: Any) -> Key:
             **spec,
         },
     )
+    return key
 
 
 def due(queue: KeyedQueue[Key]) -> set[Key]:

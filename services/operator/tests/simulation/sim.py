@@ -548,6 +548,10 @@ class SimCluster:
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         return None
 
+    async def complaint(self, namespace: str, job: str) -> str:
+        await self._before(f"events of {job}")
+        return ""
+
     async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
         await Checkpoint()
         self.sim.history.append(f"  event {reason}: {message}")

@@ -71,6 +71,27 @@ class KubernetesCluster:
         """Closes pooled connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
+    async def require_kinds(self) -> None:
+        """Makes sure that the API server serves our kinds: what is not served at the start is never watched.
+
+        Raises:
+            ClusterError: a kind is missing, or the API server does not answer.
+        """
+        try:
+            served = await self._send("GET", f"/apis/{names.API_VERSION}")
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+            served = {}
+        kinds = {resource.get("kind") for resource in served.get("resources") or []}
+        if missing := sorted(set(names.PLURALS) - kinds):
+            raise ClusterError(
+                404,
+                "KindsMissing",
+                f"The cluster does not know {', '.join(missing)}: install the CustomResourceDefinitions of the chart "
+                "pact-operator, then start the operator again.",
+            )
+
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Creates a namespaced object; see the port."""
         meta = manifest["metadata"]
@@ -133,6 +154,14 @@ class KubernetesCluster:
                 return None
             raise
         return {key: _decoded(value) for key, value in (found.get("data") or {}).items()}
+
+    async def complaint(self, namespace: str, job: str) -> str:
+        """The newest Warning Event of a Job; see the port."""
+        wanted = f"involvedObject.kind=Job,involvedObject.name={job},type=Warning"
+        path = f"/api/v1/namespaces/{quote(namespace)}/events?fieldSelector={quote(wanted)}"
+        found = (await self._send("GET", path)).get("items") or []
+        newest = max(found, key=lambda event: str(event.get("lastTimestamp") or ""), default=None)
+        return str(newest.get("message") or "") if newest else ""
 
     async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
         """Records an Event; see the port."""

@@ -81,10 +81,13 @@ class JobFacts:
     name: str
     uid: str
     owner_uid: str
+    created_at: float = 0.0
     complete: bool = False
     failed: bool = False
     failed_reason: str = ""
     failed_message: str = ""
+    complaint: str = ""
+    """Why Kubernetes does not create its Pod, as far as it says so: a quota, Pod Security, an admission webhook."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from pact_operator.core.naming import child_name, digest, label_value
 from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
 from pact_operator.core.plan_broker import plan_broker
 from pact_operator.core.plan_consumer import plan_consumer
-from pact_operator.core.times import UNFINISHED_SECONDS, backoff, parse, rfc3339
+from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
 __all__ = ["plan_broker", "plan_consumer", "plan_invalid", "plan_provider", "plan_verification"]
@@ -475,17 +475,27 @@ def _unended(facts: VerificationFacts) -> Verdict:
         return Verdict(
             _false(Reason.RESULT_MISSING, "The Job is gone through, but no result of it is known."), over=True
         )
+    if pod is None and job.complaint:
+        why = f"Kubernetes refuses the Job's Pod: {job.complaint}"
+        return Verdict(_unknown(Reason.JOB_REJECTED, why), again_in=PODLESS_SECONDS)
     if trouble and pod:
         return Verdict(_unknown(trouble.reason, trouble.message))
     if pod and names.CONTAINER_VERIFIER in pod.running:
         return Verdict(_unknown(Reason.RUNNING, "The verifier is at work."))
-    return Verdict(_unknown(Reason.PENDING, "The Job's Pod has not started yet."))
+    waiting = _unknown(Reason.PENDING, "The Job's Pod has not started yet.")
+    return Verdict(waiting, again_in=PODLESS_SECONDS if pod is None else None)
 
 
 def _seen_before(facts: VerificationFacts) -> Stuck | None:
     """What kept the Pod from getting on, as it was last seen: the Job controller removes the Pod at the deadline."""
     seen = _condition(facts.verification.status.conditions, "Succeeded")
-    lasting = (Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CANNOT_START, Reason.PROVIDER_NOT_READY, Reason.UNSCHEDULABLE)
+    lasting = (
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CONTAINER_CANNOT_START,
+        Reason.PROVIDER_NOT_READY,
+        Reason.UNSCHEDULABLE,
+        Reason.JOB_REJECTED,
+    )
     return Stuck(Reason(seen.reason), seen.message) if seen and seen.reason in lasting else None
 
 

@@ -12,7 +12,7 @@ from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.naming import child_name, digest
 from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
-from pact_operator.core.times import UNFINISHED_SECONDS, backoff, parse, rfc3339
+from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
 
@@ -23,6 +23,7 @@ class Verdict:
     ready: Cond
     pacts: tuple[PublishedPact, ...] = ()
     over: bool = False
+    again_in: float | None = None
 
 
 def plan_consumer(facts: ConsumerFacts) -> Plan:
@@ -137,7 +138,11 @@ def _unpublished(facts: ConsumerFacts, version: str, job: JobFacts, pod: PodFact
         return Verdict(Cond("Ready", "True", Reason.PUBLISHED, f"{version} is published."), over=True)
     if trouble:
         return Verdict(Cond("Ready", "False", trouble.reason, trouble.message))
-    return Verdict(Cond("Ready", "Unknown", Reason.TESTS_RUNNING, f"The pact tests of {version} are running."))
+    if pod is None and job.complaint:
+        why = f"Kubernetes refuses the Job's Pod: {job.complaint}"
+        return Verdict(Cond("Ready", "False", Reason.JOB_REJECTED, why), again_in=PODLESS_SECONDS)
+    running = Cond("Ready", "Unknown", Reason.TESTS_RUNNING, f"The pact tests of {version} are running.")
+    return Verdict(running, again_in=PODLESS_SECONDS if pod is None else None)
 
 
 def _stated(
@@ -163,7 +168,7 @@ def _stated(
             "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
         },
         events=events(observed.conditions, stated),
-        requeue_after=None if verdict.over else UNFINISHED_SECONDS,
+        requeue_after=None if verdict.over else verdict.again_in or UNFINISHED_SECONDS,
     )
 
 

@@ -6,6 +6,9 @@ from typing import Final
 UNFINISHED_SECONDS: Final = 60.0
 """After which a run that has not ended is looked at without any hint: a Job may come and go unobserved."""
 
+PODLESS_SECONDS: Final = 5.0
+"""After which a Job without a Pod is looked at again: Kubernetes tells why only in Events, which nobody watches."""
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 

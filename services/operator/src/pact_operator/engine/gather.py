@@ -1,7 +1,7 @@
 """From what the watches and the broker say to what a decision may know."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pact_operator.api import names
@@ -24,10 +24,10 @@ from pact_operator.core.facts import (
 )
 from pact_operator.core.naming import label_value
 from pact_operator.core.plan_broker import webhook_uuid
-from pact_operator.core.times import parse
+from pact_operator.core.times import PODLESS_SECONDS, parse
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
-from pact_operator.ports import BrokerFailureError, Brokers, Clock
+from pact_operator.ports import BrokerFailureError, Brokers, Clock, Cluster
 
 _JOB_DONE: Final = "Complete"
 _JOB_FAILED: Final = "Failed"
@@ -42,6 +42,7 @@ class Gatherer:
     clock: Clock
     settings: Settings
     recent: Recent
+    cluster: Cluster
 
     async def broker(self, broker: PactBroker) -> BrokerFacts:
         """Facts on a PactBroker: one request, one more for each feature that it uses."""
@@ -73,6 +74,7 @@ class Gatherer:
         """Facts on a PactConsumer: all from the watches."""
         meta = consumer.metadata
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
+        jobs = {name: await self._with_complaint(meta.namespace, job, pods.get(name)) for name, job in jobs.items()}
         return ConsumerFacts(
             consumer=consumer,
             providers=self._providers(meta.namespace, consumer.spec.broker_ref.name),
@@ -139,6 +141,7 @@ class Gatherer:
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_VERIFIER, meta.name, meta.uid)
         job = next(iter(jobs.values()), None)
         pod = pods.get(job.name) if job else None
+        job = await self._with_complaint(meta.namespace, job, pod) if job else None
         results: Mapping[tuple[str, str], Any] | Failure | None = None
         if broker is not None and outcome.wants_results(verification, job, pod):
             try:
@@ -154,6 +157,12 @@ class Gatherer:
             now=self.clock.now(),
             results=results,
         )
+
+    async def _with_complaint(self, namespace: str, job: JobFacts, pod: PodFacts | None) -> JobFacts:
+        """A Job that has no Pod, though it should: Kubernetes says why only in an Event on the Job."""
+        if pod is not None or job.complete or job.failed or self.clock.now() - job.created_at < PODLESS_SECONDS:
+            return job
+        return replace(job, complaint=await self.cluster.complaint(namespace, job.name))
 
     def _providers(self, namespace: str, broker: str) -> tuple[tuple[str, Key], ...]:
         found = []
@@ -211,6 +220,7 @@ def job_facts(body: Body) -> JobFacts:
         name=meta["name"],
         uid=meta.get("uid", ""),
         owner_uid=_controller_uid(body) or "",
+        created_at=parse(meta.get("creationTimestamp")),
         complete=_JOB_DONE in conditions,
         failed=failed is not None,
         failed_reason=(failed or {}).get("reason", ""),

@@ -77,6 +77,7 @@ class Reconciler:
         self._settings = settings
         self._observer = observer
         self._recent = Recent(clock)
+        self._cluster = cluster
         self._executor = Executor(cluster, brokers, self._look_at, self._recent)
         self._brokers_seen: dict[Key, tuple[str, int]] = {}
         self._swept: dict[Key, tuple[str | None, int]] = {}
@@ -264,7 +265,7 @@ class Reconciler:
         )
 
     async def _facts(self, parsed: Object) -> tuple[Any, Callable[[Any], Plan]]:
-        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings(), self._recent)
+        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings(), self._recent, self._cluster)
         match parsed:
             case PactBroker():
                 return await gather.broker(parsed), plan.plan_broker
