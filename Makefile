@@ -9,7 +9,7 @@ IMAGES := $(patsubst %/Dockerfile,%,$(wildcard services/*/Dockerfile jobs/*/Dock
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-fix demo-status down cluster-up cluster-down setup fmt lint typecheck layers unit parts charts integration e2e test bench crds docs lock
+.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers unit parts charts integration e2e test bench crds docs lock
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,12 @@ demo-status: setup ## the matrix as it stands
 
 down: setup ## removes the cluster and everything that was started (PURGE=1: the caches too)
 	@$(BIN)/python -m pact_cluster down $(if $(PURGE),--purge)
+
+dev: setup ## skaffold dev on the kind cluster: every edit is built, deployed and verified
+	@$(BIN)/python -m pact_cluster up
+	@eval "$$($(BIN)/python -m pact_cluster skaffold-env)" && \
+	  { [ -z "$$SKAFFOLD_PROFILE" ] || $(BIN)/python -m pact_cluster load postgres --tag local > /dev/null; } && \
+	  exec skaffold dev
 
 cluster-up: setup ## only the kind cluster, with nothing deployed
 	@$(BIN)/python -m pact_cluster up

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 
+from pact_cluster.baseimages import ensure_python_bases
 from pact_cluster.engine import ensure_engine
 from pact_cluster.errors import ClusterError
 from pact_cluster.images import NAMES, build_images, load_images, machine_settings_in
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("references", nargs="+", metavar="IMAGE")
     tools = commands.add_parser("tools", help="make sure of tools, print where they are")
     tools.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(sorted(TOOLS))}")
+    commands.add_parser("skaffold-env", help="the same, and what skaffold.yaml asks of the environment")
     commands.add_parser("env", help='print export lines: eval "$(python -m pact_cluster env)"')
     return top
 
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check-image": _check,
         "tools": _tools,
         "env": _env,
+        "skaffold-env": _skaffold_env,
         "demo": _demo,
         "demo-break": _demo,
         "demo-fix": _demo,
@@ -166,6 +169,17 @@ def _tools(workspace: Workspace, options: argparse.Namespace, report: Reporter) 
     for name, path in ensure_tools(workspace, options.names or COMMAND_TOOLS, report).items():
         print(f"{name}\t{path}")
     return 0
+
+
+def _skaffold_env(workspace: Workspace, options: argparse.Namespace, report: Reporter) -> int:
+    ensure_tools(workspace, ["skaffold", "helm", "kubectl"], report)
+    engine = ensure_engine(workspace, report)
+    if uses_local_images(workspace, engine, report):
+        bases = ensure_python_bases(workspace, engine, report)
+        print(f"export PYTHON_IMAGE={shlex.quote(bases.build)}")
+        print(f"export RUNTIME_IMAGE={shlex.quote(bases.runtime)}")
+        print("export SKAFFOLD_PROFILE=local")
+    return _env(workspace, options, report)
 
 
 def _env(workspace: Workspace, _options: argparse.Namespace, _report: Reporter) -> int:
