@@ -99,6 +99,9 @@ class Recorder:
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         return await self._cluster.secret(namespace, name)
 
+    async def complaint(self, namespace: str, job: str) -> str:
+        return await self._cluster.complaint(namespace, job)
+
     async def event(self, key: Key, uid: str, type_: str, reason: str, message: str) -> None:
         self.writes["event"] += 1
         await self._cluster.event(key, uid, type_, reason, message)

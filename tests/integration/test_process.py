@@ -84,3 +84,25 @@ async def test_it_works_until_it_is_told_to_end_and_then_ends_cleanly(
     body = await api.get("PactProvider", namespace, "users")
     assert "finalizers" not in body["metadata"]
     assert "annotations" not in body["metadata"], "no marks are left on the object"
+
+
+async def test_a_cluster_without_our_kinds_is_one_sentence(apiserver: ApiServer, tmp_path: Path) -> None:
+    """Anything else that answers like an API server will do: here the real one behind a path that serves no groups."""
+    bare = ApiServer(f"{apiserver.url}/api/v1", apiserver.tokens, tmp_path)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "pact_operator",
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": source_path(),
+            "KUBECONFIG": str(bare.kubeconfig("admin")),
+            "PACT_OPERATOR_VERIFIER_IMAGE": "verifier:1",
+            "PACT_OPERATOR_PUBLISHER_IMAGE": "publisher:1",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert "PactBroker, PactConsumer, PactProvider, PactVerification" in errors.decode()
+    assert "Traceback" not in errors.decode()

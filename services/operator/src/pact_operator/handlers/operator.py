@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import signal
+import threading
 from collections.abc import Generator
 from typing import Final
 
@@ -43,18 +45,24 @@ async def operate(
     Args:
         settings: see `OperatorSettings`.
         stop: ends it when set; for tests and embedding.
-        cluster: takes the place of the API server for writes; else it is found as `KubernetesCluster.connect` says.
+        cluster: takes the place of the API server for the engine; watches go to the one that
+            `KubernetesCluster.connect` finds in any case.
 
     Raises:
-        ClusterError: there is no cluster to work in.
+        ClusterError: there is no cluster to work in, or it does not know our kinds.
         RuntimeError: a part ended by itself; whatever started the process should start it anew.
     """
-    stop = stop or asyncio.Event()
+    kubernetes = await KubernetesCluster.connect()
+    try:
+        await kubernetes.require_kinds()
+        await _run(settings, stop or asyncio.Event(), cluster or kubernetes)
+    finally:
+        await kubernetes.close()
+
+
+async def _run(settings: OperatorSettings, stop: asyncio.Event, api: Cluster) -> None:
     token = HookToken(settings.hook_token_file)
     metrics = Metrics()
-    kubernetes = None if cluster else await KubernetesCluster.connect()
-    api = cluster or kubernetes
-    assert api is not None, "either given or connected"  # noqa: S101
     brokers = BrokerThreads(api.secret, token.value, observe=metrics.asked)
     queue: KeyedQueue[Key] = KeyedQueue(cap=60.0)
     metrics.watch_queue(lambda: len(queue), queue.origins)
@@ -85,6 +93,7 @@ async def operate(
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
         asyncio.create_task(server.serve(), name="http"),
     }
+    signals = asyncio.create_task(_obey_signals(stop, watching), name="signals")
     # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
     # the workers, must have begun before.
     await asyncio.sleep(0)
@@ -105,12 +114,19 @@ async def operate(
     try:
         await _until_one_ends(parts)
     finally:
+        signals.cancel()
         stop.set()
         server.should_exit = True
         await _end(parts)
         brokers.close()
-        if kubernetes:
-            await kubernetes.close()
+
+
+async def _obey_signals(stop: asyncio.Event, watching: asyncio.Event) -> None:
+    """Takes the signals over from kopf, which after one of its own waits 5 seconds for its waiter on `stop`."""
+    await watching.wait()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def _until_one_ends(parts: set[asyncio.Task[None]]) -> None:
@@ -145,7 +161,7 @@ def _facts(settings: OperatorSettings, token: HookToken) -> Settings:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the process's signals alone: kopf handles them for all."""
+    """A server that leaves the process's signals alone: they are handled once, for all parts."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
