@@ -52,6 +52,11 @@ def test_another_branch_does_not_count() -> None:
     assert version_to_publish(Versions("1.0.0-a"), "c", "1.0.0-a", "other") == "1.0.0-a.1"  # type: ignore[arg-type]
 
 
+def test_a_version_that_the_broker_has_lost_is_not_published_again() -> None:
+    assert version_to_publish(Versions(), "c", "1.0.0-a", "main", "1.0.0-a") == "1.0.0-a.1"  # type: ignore[arg-type]
+    assert version_to_publish(Versions("1.0.0-a"), "c", "1.0.0-a", "main", "1.0.0-a") == "1.0.0-a"  # type: ignore[arg-type]
+
+
 def pact_provider(
     *contracts: tuple[str, str, str], version: str = "1", ready: str = "True", observed: int = 2
 ) -> dict[str, Any]:
@@ -107,6 +112,13 @@ def test_the_two_sides_of_the_matrix_are_joined_by_content_and_version() -> None
     assert [(row.objects, row.agree) for row in found] == [("Failed", True), ("Verified", False), ("-", True)]
     assert found[0].failure == MISMATCH, "the object names the field"
     assert found[2].failure == "told", "of older versions only the broker knows"
+
+
+def test_what_matters_now_stands_first() -> None:
+    found = rows(
+        [verdict("0", success=True), verdict("1", success=True)], {"p": pact_provider(("1", "sha", "Verified"))}
+    )
+    assert [row.provider for row in found] == ["p 1", "p 0"]
 
 
 def test_a_disagreement_shows_in_the_table() -> None:

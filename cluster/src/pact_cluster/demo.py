@@ -401,7 +401,9 @@ def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Tol
     Returns:
         The version; `base`, or `base.<n>` where the broker holds that content already and a newer one.
     """
-    version = demo_broker.version_to_publish(client, CONSUMER, base, demo_releases.BRANCH)
+    there = run.kube.get("PactConsumer", DEMO, CONSUMER)
+    spent = str(there["status"]["version"]) if there and condition(there).reason == "Published" else ""
+    version = demo_broker.version_to_publish(client, CONSUMER, base, demo_releases.BRANCH, spent)
     Helm(run.workspace).apply(demo_releases.consumer(image, version))
 
     def judge(state: Mapping[str, Object]) -> bool | None:
@@ -511,4 +513,4 @@ def _consumer_version(run: Session) -> str:
 
 
 def _matrix(client: BrokerClient, providers: Mapping[str, Object]) -> list[Row]:
-    return rows(demo_broker.matrix(client, CONSUMER, PROVIDERS)[:_SHOWN_ROWS], providers)
+    return rows(demo_broker.matrix(client, CONSUMER, PROVIDERS), providers)[:_SHOWN_ROWS]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from brokerclient import BasicAuth, BrokerClient, BrokerError, InvalidRequest
+from brokerclient import BasicAuth, BrokerClient, BrokerError, InvalidRequest, MatrixRow
 from pact_cluster.demo_kube import Kube
 from pact_cluster.errors import ClusterError
 from pact_cluster.kind import context_of, environment
@@ -93,7 +93,7 @@ def connected(workspace: Workspace, kube: Kube, namespace: str, *, write: bool =
             ) from error
 
 
-def version_to_publish(client: BrokerClient, consumer: str, base: str, branch: str) -> str:
+def version_to_publish(client: BrokerClient, consumer: str, base: str, branch: str, spent: str = "") -> str:
     """The version under which a content becomes, or already is, the newest of its branch.
 
     A broker takes the version that was first seen last for the newest. A content that was published before, and is
@@ -104,14 +104,17 @@ def version_to_publish(client: BrokerClient, consumer: str, base: str, branch: s
         consumer: Name of the consumer.
         base: The version that the content has by itself.
         branch: The branch.
+        spent: The version that was published last, as far as the cluster knows. If the broker lacks it, its data is
+            gone, and nobody would publish that version again.
 
     Returns:
         `base`, or the first `base.<n>` that serves.
     """
     candidate, n = base, 0
-    while (found := client.version(consumer, candidate)) is not None:
+    while (found := client.version(consumer, candidate)) is not None or candidate == spent:
         following = client.version(consumer, f"{base}.{n + 1}")
-        if following is None and any(b.name == branch and b.latest for b in found.branches):
+        newest = found is not None and any(b.name == branch and b.latest for b in found.branches)
+        if following is None and newest:
             return candidate
         n += 1
         candidate = f"{base}.{n}"
@@ -136,36 +139,37 @@ class Verdict:
     failures: tuple[str, ...] = ()
 
 
-def matrix(client: BrokerClient, consumer: str, providers: tuple[str, ...]) -> list[Verdict]:
-    """All verified pairs of a consumer's and some providers' versions, newest result first."""
-    found: list[Verdict] = []
+def matrix(client: BrokerClient, consumer: str, providers: tuple[str, ...], *, told: int = 12) -> list[Verdict]:
+    """All verified pairs of a consumer's and some providers' versions, newest result first.
+
+    Args:
+        client: The broker.
+        consumer: Name of the consumer.
+        providers: Names of the providers.
+        told: Of so many, the newest, the broker is also asked what failed; each is a question of its own.
+    """
+    found: list[MatrixRow] = []
     for provider in providers:
+        selectors = [{"pacticipant": consumer}, {"pacticipant": provider}]
         try:
-            rows = client.matrix(
-                [{"pacticipant": consumer}, {"pacticipant": provider}],
-                latestby="cvpv",
-                success=(True, False),
-                limit=100,
-            ).rows
+            found += client.matrix(selectors, latestby="cvpv", success=(True, False), limit=1000).rows
         except InvalidRequest:
             continue  # the broker does not know one of them yet
-        for row in rows:
-            if row.success is None or row.provider_version is None:
-                continue
-            failures = () if row.success or not row.result_url else _failures(client, row.result_url)
-            found.append(
-                Verdict(
-                    row.consumer,
-                    row.consumer_version,
-                    row.provider,
-                    row.provider_version,
-                    row.content_sha or "",
-                    row.success,
-                    row.verified_at or "",
-                    failures,
-                )
-            )
-    return sorted(found, key=lambda v: (v.verified_at, v.provider), reverse=True)
+    found.sort(key=lambda row: (row.verified_at or "", row.provider), reverse=True)
+    return [
+        Verdict(
+            row.consumer,
+            row.consumer_version,
+            row.provider,
+            row.provider_version,
+            row.content_sha or "",
+            row.success,
+            row.verified_at or "",
+            _failures(client, row.result_url) if number < told and not row.success and row.result_url else (),
+        )
+        for number, row in enumerate(found)
+        if row.success is not None and row.provider_version is not None
+    ]
 
 
 def contents(client: BrokerClient, consumer: str, providers: tuple[str, ...]) -> dict[str, str]:

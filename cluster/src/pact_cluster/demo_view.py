@@ -40,6 +40,9 @@ def rows(verdicts: Iterable[Verdict], providers: Mapping[str, Object]) -> list[R
     Args:
         verdicts: From the broker.
         providers: PactProviders by pacticipant.
+
+    Returns:
+        What matters now first; else in the order of `verdicts`.
     """
     result: list[Row] = []
     for verdict in verdicts:
@@ -57,7 +60,7 @@ def rows(verdicts: Iterable[Verdict], providers: Mapping[str, Object]) -> list[R
                 agrees,
             )
         )
-    return result
+    return sorted(result, key=lambda row: row.objects == "-")
 
 
 def _contract(verdict: Verdict, providers: Mapping[str, Object]) -> Mapping[str, str]:
