@@ -1,3 +1,4 @@
+import dataclasses
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,6 +120,14 @@ def test_what_matters_now_stands_first() -> None:
         [verdict("0", success=True), verdict("1", success=True)], {"p": pact_provider(("1", "sha", "Verified"))}
     )
     assert [row.provider for row in found] == ["p 1", "p 0"]
+
+
+def test_versions_of_equal_content_share_a_row() -> None:
+    first = verdict("1", success=True)
+    second = dataclasses.replace(first, consumer_version="8")
+    (row,) = rows([first, second], {})
+    assert row.consumer == "c 9 (and 1 before it, alike)"
+    assert len(rows([first, dataclasses.replace(second, content_sha="other")], {})) == 2
 
 
 def test_a_disagreement_shows_in_the_table() -> None:

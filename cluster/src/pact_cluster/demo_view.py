@@ -38,26 +38,31 @@ def rows(verdicts: Iterable[Verdict], providers: Mapping[str, Object]) -> list[R
     """Join the broker's matrix with the objects' status.
 
     Args:
-        verdicts: From the broker.
+        verdicts: From the broker, of equal content the newest consumer version first.
         providers: PactProviders by pacticipant.
 
     Returns:
-        What matters now first; else in the order of `verdicts`.
+        One row per content and provider version: consumer versions of equal content share their verdict. What matters
+        now comes first; else in the order of `verdicts`.
     """
-    result: list[Row] = []
+    alike: dict[tuple[str, ...], list[Verdict]] = {}
     for verdict in verdicts:
+        key = (verdict.consumer, verdict.content_sha, verdict.provider, verdict.provider_version)
+        alike.setdefault(key, []).append(verdict)
+    result: list[Row] = []
+    for verdict, *others in alike.values():
         contract = _contract(verdict, providers)
         state = contract.get("state", "-")
         failure = "" if verdict.success else contract.get("message") or "; ".join(verdict.failures)
-        agrees = state == "-" or (state == "Verified") == verdict.success
+        more = f" (and {len(others)} before it, alike)" if others else ""
         result.append(
             Row(
-                f"{verdict.consumer} {verdict.consumer_version}",
+                f"{verdict.consumer} {verdict.consumer_version}{more}",
                 f"{verdict.provider} {verdict.provider_version}",
                 "verified" if verdict.success else "FAILED",
                 state,
                 failure,
-                agrees,
+                state == "-" or (state == "Verified") == verdict.success,
             )
         )
     return sorted(result, key=lambda row: row.objects == "-")
