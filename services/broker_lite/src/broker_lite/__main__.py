@@ -7,7 +7,7 @@ import uvicorn
 
 from broker_lite import config, log
 from broker_lite.app import create_app
-from broker_lite.store.engine import Store, StoreUnavailable, connect
+from broker_lite.store.engine import Store, StoreUnavailableError, connect
 
 
 def main() -> int:
@@ -19,14 +19,14 @@ def main() -> int:
     """
     try:
         settings = config.from_environment(os.environ)
-    except config.InvalidConfiguration as error:
+    except config.InvalidConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 78
     log.configure(settings.log_level)
     try:
         store = Store(connect(settings.database_url))
         store.migrate()
-    except StoreUnavailable as error:
+    except StoreUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 75
     try:

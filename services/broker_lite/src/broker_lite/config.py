@@ -10,7 +10,7 @@ from broker_lite.domain.webhook_rules import AllowLists
 PREFIX = "PACT_BROKER_"
 
 
-class InvalidConfiguration(ValueError):
+class InvalidConfigurationError(ValueError):
     """An environment variable has a value that cannot be used; the text says which and what to set."""
 
 
@@ -53,7 +53,7 @@ class Settings:
     reader: Credentials | None = None
     public_read: bool = False
     public_heartbeat: bool = False
-    allow_lists: AllowLists = AllowLists()
+    allow_lists: AllowLists = field(default_factory=AllowLists)
     webhook_success: frozenset[int] = frozenset(range(200, 207))
     retry_schedule: tuple[int, ...] = (10, 60, 120, 300, 600, 1200)
     first_attempt_delay: float = 5.0
@@ -90,20 +90,22 @@ class _Reader:
         value = raw.strip().lower()
         if value in _TRUE | _FALSE:
             return value in _TRUE
-        raise InvalidConfiguration(f"{PREFIX}{name} is '{raw}'; set it to true or false.")
+        raise InvalidConfigurationError(f"{PREFIX}{name} is '{raw}'; set it to true or false.")
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         raw = self.text(name)
         if not raw:
             return default
         if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
-            raise InvalidConfiguration(f"{PREFIX}{name} is '{raw}'; set it to a whole number from {low} to {high}.")
+            raise InvalidConfigurationError(
+                f"{PREFIX}{name} is '{raw}'; set it to a whole number from {low} to {high}."
+            )
         return int(raw)
 
     def integers(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
         words = self.words(name, ())
         if not all(word.isascii() and word.isdigit() for word in words):
-            raise InvalidConfiguration(f"{PREFIX}{name} must be whole numbers separated by spaces.")
+            raise InvalidConfigurationError(f"{PREFIX}{name} must be whole numbers separated by spaces.")
         return tuple(int(word) for word in words) or default
 
     def user(self, username: str, password: str) -> Credentials | None:
@@ -111,7 +113,7 @@ class _Reader:
         if not name and not secret:
             return None
         if not name or not secret:
-            raise InvalidConfiguration(f"Set both {PREFIX}{username} and {PREFIX}{password}, or neither.")
+            raise InvalidConfigurationError(f"Set both {PREFIX}{username} and {PREFIX}{password}, or neither.")
         return Credentials(name, secret)
 
 
@@ -119,7 +121,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read the settings.
 
     Raises:
-        InvalidConfiguration: with one sentence on what to set.
+        InvalidConfigurationError: with one sentence on what to set.
     """
     read = _Reader(environ)
     writer = read.user("BASIC_AUTH_USERNAME", "BASIC_AUTH_PASSWORD")
@@ -128,7 +130,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     if not read.flag("BASIC_AUTH_ENABLED", default=writer is not None):
         writer = reader = None
     elif writer is None:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"Basic authentication is on: set {PREFIX}BASIC_AUTH_USERNAME and {PREFIX}BASIC_AUTH_PASSWORD."
         )
     return Settings(
@@ -160,14 +162,14 @@ def _log_level(read: _Reader) -> str:
     level = read.text("LOG_LEVEL", "info").upper()
     level = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level)
     if level not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-        raise InvalidConfiguration(f"{PREFIX}LOG_LEVEL is '{level}'; set it to debug, info, warn, error or fatal.")
+        raise InvalidConfigurationError(f"{PREFIX}LOG_LEVEL is '{level}'; set it to debug, info, warn, error or fatal.")
     return level
 
 
 def _base_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"{PREFIX}BASE_URL holds '{url}'; give absolute URLs such as http://pact-broker:9292."
         )
     return url.rstrip("/")
@@ -180,7 +182,7 @@ def _allow_lists(read: _Reader) -> AllowLists:
             try:
                 re.compile(host[1:-1])
             except re.error as error:
-                raise InvalidConfiguration(
+                raise InvalidConfigurationError(
                     f"{PREFIX}WEBHOOK_HOST_WHITELIST holds {host}, which is not a regular expression: {error}."
                 ) from None
     return AllowLists(
@@ -203,7 +205,7 @@ def _database_url(read: _Reader) -> str:
         "sqlite3": "sqlite",
     }
     if not separator or scheme not in drivers:
-        raise InvalidConfiguration(
+        raise InvalidConfigurationError(
             f"{PREFIX}DATABASE_URL must start with postgres:// or sqlite:// (its scheme is '{scheme}')."
         )
     return f"{drivers[scheme]}://{rest}"
@@ -217,7 +219,7 @@ def _database_url_from_parts(read: _Reader) -> str:
     user, password = read.text("DATABASE_USERNAME"), read.environ.get(PREFIX + "DATABASE_PASSWORD", "")
     host, port = read.text("DATABASE_HOST"), read.integer("DATABASE_PORT", 5432, 1, 65535)
     if not host:
-        raise InvalidConfiguration(f"Set {PREFIX}DATABASE_HOST, or {PREFIX}DATABASE_URL, to reach the database.")
+        raise InvalidConfigurationError(f"Set {PREFIX}DATABASE_HOST, or {PREFIX}DATABASE_URL, to reach the database.")
     login = f"{quote(user, safe='')}:{quote(password, safe='')}@" if user else ""
     mode = read.text("DATABASE_SSLMODE")
     return f"{adapter}://{login}{host}:{port}/{name}" + (f"?sslmode={quote(mode)}" if mode else "")

@@ -133,8 +133,8 @@ STATES: dict[str | None, Callable[[Session], object]] = {
     "a currently deployed version exists": lambda s: _deployed(s, _ENVIRONMENT, None),
     "a latest pact between Condor and the Pricing Service exists": _condor_pact,
     "a pact between Condor and the Pricing Service exists": _condor_pact,
-    "a pact between Condor and the Pricing Service exists for the production version of Condor": lambda s: (
-        _condor_pact(s, "prod")
+    "a pact between Condor and the Pricing Service exists for the production version of Condor": lambda s: _condor_pact(
+        s, "prod"
     ),
     "a pacticipant with name Foo exists": lambda s: pacticipants.get_or_create(s, "Foo"),
     f"a webhook with the uuid {_WEBHOOK} exists": _webhook,
@@ -145,8 +145,8 @@ STATES: dict[str | None, Callable[[Session], object]] = {
         s, "test", _NAMED_ENVIRONMENT
     ),
     "an environment with name test exists": lambda s: _environment(s, "test"),
-    f"an version is deployed to environment with UUID {_NAMED_ENVIRONMENT} with target customer-1": lambda s: (
-        _deployed(s, _NAMED_ENVIRONMENT, "customer-1")
+    f"an version is deployed to environment with UUID {_NAMED_ENVIRONMENT} with target customer-1": lambda s: _deployed(
+        s, _NAMED_ENVIRONMENT, "customer-1"
     ),
     "no pact between Condor and the Pricing Service exists": _nothing,
     "provider Bar version 4.5.6 has a successful verification for Foo version 1.2.3 tagged prod and a failed "

@@ -45,7 +45,7 @@ NOT_EQUAL: dict[str, str] = {
 }
 
 _AMBIGUOUS_TAGS = (
-    "The reference broker puts a tag of one selector on the consumer version of another one; ours names each version's own."
+    "The reference broker puts a tag of one selector on the consumer version of another; ours keeps them apart."
 )
 NOT_EQUAL_WEBHOOKS: dict[str, str] = {
     "/all/Prov?e=contract_published&v=1": _MERGED_SHA,

@@ -58,9 +58,7 @@ def load(name: str) -> list[Exchange]:
     text = (TRANSCRIPTS / name).read_text()
     document = json.loads(text.replace("http://127.0.0.1:9293", _BROKER))
     short = name[:2]
-    return [
-        Exchange(short, index, one["request"], one["response"]) for index, one in enumerate(document["exchanges"])
-    ]
+    return [Exchange(short, index, one["request"], one["response"]) for index, one in enumerate(document["exchanges"])]
 
 
 def files() -> list[str]:
@@ -117,7 +115,9 @@ class Correspondence:
             return [text for i, (one, other) in pairs for text in self.differences(one, other, f"{where}[{i}]")]
         if isinstance(recorded, str) and isinstance(got, str):
             return self._texts(recorded, got, where)
-        return [] if recorded == got and type(recorded) is type(got) else [f"{where}: recorded {recorded!r}, got {got!r}"]
+        return (
+            [] if recorded == got and type(recorded) is type(got) else [f"{where}: recorded {recorded!r}, got {got!r}"]
+        )
 
     def _objects(self, recorded: dict[str, Any], got: dict[str, Any], where: str) -> list[str]:
         # Whether a time of update is shown depends on which second it fell into; the length of a webhook's body

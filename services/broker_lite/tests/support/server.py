@@ -81,9 +81,7 @@ class Served:
         assert answer.status < 400, f"{method} {path}: {answer.status} {answer.text}"
         return answer.body
 
-    def publish(
-        self, consumer: str, version: str, provider: str, content: str = "", **extra: Any
-    ) -> Any:
+    def publish(self, consumer: str, version: str, provider: str, content: str = "", **extra: Any) -> Any:
         """Publish a small pact whose one interaction is named by `content`."""
         return self.ok("POST", "/contracts/publish", publication(consumer, version, provider, content, **extra))
 
@@ -152,7 +150,7 @@ def serve(settings: Settings, store: Store, *, deliver: bool = False) -> Iterato
     def run() -> None:
         try:
             server.run(sockets=[listener])
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again in the test
             failure.append(error)
         finally:
             started.set()

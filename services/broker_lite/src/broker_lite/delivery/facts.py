@@ -47,7 +47,8 @@ def gather(
     own = facets[publication.consumer_version_id]
     tags = tuple(name for name, _ in own.tags)
     link = LinkMetadata(consumer_version=number, tags=tags, wip=True)
-    provider_number, provider_tags, provider_branch, result_url = "", (), "", ""
+    provider_number = provider_branch = result_url = ""
+    provider_tags: tuple[str, ...] = ()
     if verification is not None:
         theirs = facets[verification.provider_version_id]
         provider_number = verification.provider_version.number

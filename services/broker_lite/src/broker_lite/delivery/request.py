@@ -160,9 +160,7 @@ def attempt(
 def _redacted(headers: httpx.Headers) -> dict[str, str]:
     """Headers for display, those that every request has at the end."""
     order = sorted(headers.items(), key=lambda one: _EVERY.index(one[0]) if one[0] in _EVERY else -1)
-    return {
-        name: webhook_rules.HIDDEN if webhook_rules.is_secret_header(name) else value for name, value in order
-    }
+    return {name: webhook_rules.HIDDEN if webhook_rules.is_secret_header(name) else value for name, value in order}
 
 
 _EVERY = ("host", "content-length")

@@ -13,7 +13,7 @@ MAX_DEPTH = 100
 Json = Any
 
 
-class InvalidContent(ValueError):
+class InvalidContentError(ValueError):
     """A document that is not JSON as a pact must be; the text says why."""
 
 
@@ -21,20 +21,20 @@ def parse_json(text: str) -> Json:
     """Parse strict JSON (no NaN, no Infinity, bounded nesting).
 
     Raises:
-        InvalidContent: if the text is not JSON or is nested deeper than `MAX_DEPTH`.
+        InvalidContentError: if the text is not JSON or is nested deeper than `MAX_DEPTH`.
     """
 
     def refuse(constant: str) -> None:
-        raise InvalidContent(f"{constant} is not JSON")
+        raise InvalidContentError(f"{constant} is not JSON")
 
     try:
         document = json.loads(text, parse_constant=refuse)
     except RecursionError:
-        raise InvalidContent(f"nesting deeper than {MAX_DEPTH}") from None
+        raise InvalidContentError(f"nesting deeper than {MAX_DEPTH}") from None
     except ValueError as error:
-        raise InvalidContent(str(error)) from None
+        raise InvalidContentError(str(error)) from None
     if _deeper_than(document, MAX_DEPTH):
-        raise InvalidContent(f"nesting deeper than {MAX_DEPTH}")
+        raise InvalidContentError(f"nesting deeper than {MAX_DEPTH}")
     return document
 
 

@@ -43,7 +43,8 @@ def duplicate_message(new_name: str, existing: Iterable[str], base_url: str) -> 
         f'This is the first time a pact has been published for "{new_name}".\n'
         f'The name "{new_name}" is very similar to the following existing pacticipants:\n'
         f"{listed}\n"
-        "If you meant to specify one of the above names, please correct the pact configuration, and re-publish the pact.\n"
+        "If you meant to specify one of the above names, please correct the pact configuration, and re-publish the "
+        "pact.\n"
         "If the pact is intended to be for a new consumer or provider, please manually create "
         f'"{new_name}" using the following command from the Pact Broker CLI, and then re-publish the pact:\n\n'
         f'pact-broker create-or-update-pacticipant --name "{new_name}" --broker-base-url {base_url}\n\n'

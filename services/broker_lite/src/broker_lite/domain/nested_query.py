@@ -13,7 +13,7 @@ _KEY = re.compile(r"\[([^\[\]]*)\]")
 MAX_PARAMETERS = 4096
 
 
-class InvalidQuery(ValueError):
+class InvalidQueryError(ValueError):
     """A query string whose keys contradict one another, or with too many of them."""
 
 
@@ -21,12 +21,12 @@ def parse(query: str) -> Params:
     """Parse a query string into strings, lists and objects.
 
     Raises:
-        InvalidQuery: if one name is used both as a value and as a list or object.
+        InvalidQueryError: if one name is used both as a value and as a list or object.
     """
     result: Params = {}
     pairs = [pair for pair in query.split("&") if pair]
     if len(pairs) > MAX_PARAMETERS:
-        raise InvalidQuery(f"The query string has more than {MAX_PARAMETERS} parameters")
+        raise InvalidQueryError(f"The query string has more than {MAX_PARAMETERS} parameters")
     for pair in pairs:
         key, _, value = pair.partition("=")
         name = unquote_plus(key)
@@ -68,7 +68,7 @@ def _child(target: Params, name: str, kind: type[Any]) -> Any:
     if name not in target:
         target[name] = kind()
     if not isinstance(target[name], kind):
-        raise InvalidQuery(f"Expected the query parameter '{name}' to be of one kind only")
+        raise InvalidQueryError(f"Expected the query parameter '{name}' to be of one kind only")
     return target[name]
 
 

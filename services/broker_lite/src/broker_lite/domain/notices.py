@@ -89,9 +89,11 @@ def build(pact: Verifiable, pact_url: str, *, deprecated: bool = False) -> list[
             ("after_verification:success_false_published_false", without),
             (
                 "after_verification:success_true_published_true",
-                f"This pact is no longer in pending state for {subject}, as a successful verification result "
-                f"{tags}has been published. If a verification for a version of {pact.provider} {tags}fails in the "
-                f"future, it will fail the build. {READ_MORE_PENDING}",
+                (
+                    f"This pact is no longer in pending state for {subject}, as a successful verification result "
+                    f"{tags}has been published. If a verification for a version of {pact.provider} {tags}fails in the "
+                    f"future, it will fail the build. {READ_MORE_PENDING}"
+                ),
             ),
             ("after_verification:success_false_published_true", without),
         ]

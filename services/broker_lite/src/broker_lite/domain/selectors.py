@@ -98,10 +98,11 @@ def problems(selector: Any, environments: Collection[str], provider_branch: str 
 
 
 def _type_problems(selector: dict[str, Any]) -> list[str]:
-    found = []
-    for key in BOOLEAN_KEYS:
-        if key in selector and selector[key] is not None and not isinstance(selector[key], bool):
-            found.append(f"{key} must be boolean")
+    found = [
+        f"{key} must be boolean"
+        for key in BOOLEAN_KEYS
+        if selector.get(key) is not None and not isinstance(selector[key], bool)
+    ]
     for key in TEXT_KEYS:
         value = selector.get(key)
         if value is None:
@@ -146,11 +147,12 @@ def _branch_problems(given: dict[str, Any], provider_branch: str | None) -> list
 
 
 def _mixing_problems(given: dict[str, Any]) -> list[str]:
-    found = []
     keys = {key for key, value in given.items() if value}
-    for key in ("mainBranch", "matchingBranch"):
-        if key in keys and keys - {key, "consumer", "latest"}:
-            found.append(f"cannot specify {key}=true with any other criteria apart from consumer")
+    found = [
+        f"cannot specify {key}=true with any other criteria apart from consumer"
+        for key in ("mainBranch", "matchingBranch")
+        if key in keys and keys - {key, "consumer", "latest"}
+    ]
     if {"deployed", "released"} <= keys:
         found.append("cannot specify both deployed=true and released=true")
     if {"deployed", "deployedOrReleased"} <= keys:

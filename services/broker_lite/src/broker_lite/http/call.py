@@ -89,7 +89,7 @@ class Call:
         """The parsed query string."""
         try:
             return nested_query.parse(self.query_string)
-        except nested_query.InvalidQuery as error:
+        except nested_query.InvalidQueryError as error:
             raise malformed(str(error)) from None
 
     def text_query(self, name: str) -> str | None:
@@ -118,7 +118,7 @@ class Call:
             ) from None
         try:
             return content.parse_json(text)
-        except content.InvalidContent as error:
+        except content.InvalidContentError as error:
             raise malformed(f"The request body is not valid JSON: {error}") from None
 
     @property
@@ -212,6 +212,7 @@ class Routes:
     def __init__(self) -> None:
         self.router = APIRouter()
         self.table: list[tuple[re.Pattern[str], str]] = []
+        self.described: list[tuple[str, str, Handler]] = []
 
     def get(self, *paths: str, produces: tuple[str, ...] = ("application/hal+json",)) -> Callable[[Handler], Handler]:
         """A route that reads."""
@@ -256,6 +257,7 @@ class Routes:
                 # Every parameter is one path segment, decoded only after the path was split.
                 template = path.replace("}", ":segment}")
                 self.table.append((compile_path(template)[0], method))
+                self.described.append((method, path, handler))
                 self.router.add_route(template, endpoint, methods=[method], name=handler.__name__)
             return handler
 

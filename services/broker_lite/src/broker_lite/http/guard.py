@@ -21,7 +21,7 @@ _HEARTBEAT = "/diagnostic/status/heartbeat"
 _SUFFIXES = {".json": b"application/hal+json", ".svg": b"image/svg+xml", ".csv": b"text/csv"}
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """The body is larger than allowed."""
 
 
@@ -40,19 +40,19 @@ class Guard:
         started, status = time.monotonic(), 0
         # Names hold encoded slashes: split the path as sent, decode each segment afterwards.
         raw = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0].decode("latin-1")
-        scope = scope | {"path": _normal(raw), "root_path": ""}
+        scope = {**scope, "path": _normal(raw), "root_path": ""}
         sent = False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status, sent = message["status"], True
-                message = message | {"headers": [*message["headers"], *_COMMON]}
+                message = {**message, "headers": [*message["headers"], *_COMMON]}
             await send(message)
 
         try:
             await self._handle(scope, self._bounded(scope, receive), send_with_headers)
-        except _TooLarge:
+        except _TooLargeError:
             if not sent:
                 limit = self._settings.max_body_bytes
                 body = {"error": f"The request body is larger than {limit} bytes."}
@@ -80,7 +80,8 @@ class Guard:
         for suffix, media_type in _SUFFIXES.items():
             if scope["path"].endswith(suffix) and suffix != ".svg":
                 headers = [(name, value) for name, value in scope["headers"] if name != b"accept"]
-                scope = scope | {
+                scope = {
+                    **scope,
                     "path": scope["path"][: -len(suffix)],
                     "headers": [*headers, (b"accept", media_type)],
                 }
@@ -93,11 +94,11 @@ class Guard:
         async def bounded() -> Message:
             nonlocal seen
             if declared.isdigit() and int(declared) > limit:
-                raise _TooLarge
+                raise _TooLargeError
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise _TooLarge
+                raise _TooLargeError
             return message
 
         return bounded

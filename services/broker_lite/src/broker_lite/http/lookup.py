@@ -1,6 +1,7 @@
 """Things that many routes look up or check in the same way."""
 
 from collections.abc import Sequence
+
 from broker_lite.domain.webhook_rules import Errors
 from broker_lite.http import views
 from broker_lite.http.call import Call

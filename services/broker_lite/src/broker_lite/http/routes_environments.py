@@ -11,7 +11,7 @@ from broker_lite.http import lookup, views
 from broker_lite.http.call import JSON_TYPES, Call, Routes, hal, no_content
 from broker_lite.http.errors import ApiError, invalid, not_found
 from broker_lite.store import deployments
-from broker_lite.store.models import Environment, now
+from broker_lite.store.models import Environment, Version, now
 
 routes = Routes()
 
@@ -144,12 +144,17 @@ def _target(properties: dict[str, Any]) -> str | None:
     return value if value.strip() else None
 
 
+def _place(version: Version, environment: Environment) -> str:
+    name = version.pacticipant.display_name
+    return f"{name} version {version.number} in environment {environment.display_name}"
+
+
 @routes.get(_DEPLOYED)
 def list_deployments(call: Call) -> Response:
     """The deployments of a version to an environment."""
     version, environment = lookup.version(call), lookup.environment(call)
     rows = deployments.deployments_of(call.session, version, environment)
-    title = f"Deployed versions for {version.pacticipant.display_name} version {version.number} in environment {environment.display_name}"
+    title = f"Deployed versions for {_place(version, environment)}"
     body = {
         "_embedded": {"deployedVersions": [views.deployed_version(call.urls, row, ()) for row in rows]},
         "_links": {"self": views.link(call.url, title)},
@@ -221,7 +226,7 @@ def list_releases(call: Call) -> Response:
     """The releases of a version to an environment."""
     version, environment = lookup.version(call), lookup.environment(call)
     rows = deployments.releases_of(call.session, version, environment)
-    title = f"Released versions for {version.pacticipant.display_name} version {version.number} in environment {environment.display_name}"
+    title = f"Released versions for {_place(version, environment)}"
     body = {
         "_embedded": {"releasedVersions": [views.released_version(call.urls, row, ()) for row in rows]},
         "_links": {"self": views.link(call.url, title)},

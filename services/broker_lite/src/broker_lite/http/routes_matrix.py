@@ -1,5 +1,6 @@
 """The matrix and the can-i-deploy forms."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Response
@@ -98,7 +99,7 @@ def _table(result: rules.Result) -> str:
     return f"{text_table(_COLUMNS, lines)}\nDeployable: {verdict}\nReason: {result.reason}\n"
 
 
-def text_table(columns: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+def text_table(columns: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
     """A table for people."""
     widths = [max(len(line[index]) for line in [columns, *lines]) for index in range(len(columns))]
 

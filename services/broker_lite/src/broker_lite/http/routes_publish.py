@@ -60,13 +60,27 @@ def _check(properties: dict[str, Any]) -> list[Contract]:
         problem = _name_problem(properties, key)
         if problem:
             errors[key] = [problem]
+    errors |= _extras_problems(properties)
+    found, decoded = _check_contracts(properties)
+    if found:
+        errors["contracts"] = found
+    if errors:
+        raise invalid(errors)
+    if not decoded:
+        # Named on its own only: an empty list is the last thing to be wrong with a request.
+        raise invalid({"contracts": ["size cannot be less than 1"]})
+    return decoded
+
+
+def _extras_problems(properties: dict[str, Any]) -> Errors:
+    errors: Errors = {}
     tags = properties.get("tags")
     if tags is not None and not isinstance(tags, list):
         errors["tags"] = ["must be an array"]
-    elif tags:
+    else:
         found = [
             f"{'must be filled' if isinstance(tag, str) else 'must be a string'} (at index {index})"
-            for index, tag in enumerate(tags)
+            for index, tag in enumerate(tags or [])
             if not isinstance(tag, str) or not tag.strip()
         ]
         if found:
@@ -75,29 +89,27 @@ def _check(properties: dict[str, Any]) -> list[Contract]:
     if branch is not None and (not isinstance(branch, str) or not branch.strip()):
         errors["branch"] = ["cannot be blank" if isinstance(branch, str) else "must be a string"]
     build_url = properties.get("buildUrl")
-    if build_url is not None and (not isinstance(build_url, str) or "\n" in build_url):
-        errors["buildUrl"] = ["must be a string" if not isinstance(build_url, str) else "cannot contain multiple lines"]
-    contracts = properties.get("contracts")
-    decoded: list[Contract] = []
+    if build_url is not None and not isinstance(build_url, str):
+        errors["buildUrl"] = ["must be a string"]
+    elif build_url is not None and "\n" in build_url:
+        errors["buildUrl"] = ["cannot contain multiple lines"]
+    return errors
+
+
+def _check_contracts(properties: dict[str, Any]) -> tuple[list[str], list[Contract]]:
     if "contracts" not in properties:
-        errors["contracts"] = ["is missing"]
-    elif not isinstance(contracts, list):
-        errors["contracts"] = ["must be an array"]
-    elif not contracts:
-        if not errors:
-            errors["contracts"] = ["size cannot be less than 1"]
-    else:
-        found = []
-        for index, item in enumerate(contracts):
-            problems, contract = _check_contract(item, properties.get("pacticipantName"))
-            found += [f"{problem} (at index {index})" for problem in problems]
-            if contract is not None:
-                decoded.append(contract)
-        if found:
-            errors["contracts"] = found
-    if errors:
-        raise invalid(errors)
-    return decoded
+        return ["is missing"], []
+    contracts = properties["contracts"]
+    if not isinstance(contracts, list):
+        return ["must be an array"], []
+    found: list[str] = []
+    decoded: list[Contract] = []
+    for index, item in enumerate(contracts):
+        problems, contract = _check_contract(item, properties.get("pacticipantName"))
+        found += [f"{problem} (at index {index})" for problem in problems]
+        if contract is not None:
+            decoded.append(contract)
+    return found, decoded
 
 
 def _check_contract(item: Any, pacticipant: Any) -> tuple[list[str], Contract | None]:
@@ -150,7 +162,7 @@ def _decode(text: Any, *, decode_text: bool) -> tuple[str | None, Any]:
         ), None
     try:
         document = content.parse_json(decoded)
-    except content.InvalidContent:
+    except content.InvalidContentError:
         return "content could not be parsed as application/json", None
     if not isinstance(document, dict):
         return f"parsed content was expected to be a Hash but was a {_ruby_name(document)}", None
@@ -278,9 +290,11 @@ def _publish_one(
     else:
         notice = (
             "warning",
-            f"Pact with changed content published over existing content {of_version} and provider {provider}. This is "
-            "not recommended in normal circumstances and may indicate that you have not configured your Pact pipeline "
-            "correctly. For more information see https://docs.pact.io/go/versioning",
+            (
+                f"Pact with changed content published over existing content {of_version} and provider {provider}. This "
+                "is not recommended in normal circumstances and may indicate that you have not configured your Pact "
+                "pipeline correctly. For more information see https://docs.pact.io/go/versioning"
+            ),
         )
     url = call.urls.pact(consumer, provider, number)
     notices = [notice, ("debug", f"  View the published pact at {url}")]
@@ -305,8 +319,10 @@ def _webhook_notices(
         notices.append(
             (
                 "debug",
-                f"  Webhook {name} triggered for event {row.event_name}.\n"
-                f"    View logs at {call.urls.webhook_logs(row.uuid)}",
+                (
+                    f"  Webhook {name} triggered for event {row.event_name}.\n"
+                    f"    View logs at {call.urls.webhook_logs(row.uuid)}"
+                ),
             )
         )
     return notices
@@ -406,9 +422,12 @@ def _store_pact(call: Call, *, merge: bool) -> Response:
                 {"error": "The pact holds an interaction of the same description and state with another request."},
             )
         document = content.merge_pacts(before, document)
-    elif existing is not None and not call.settings.allow_content_modification:
-        if existing.pact_version.sha != content.content_sha(document):
-            raise ApiError(409, {"error": conflict_text(consumer, number, provider)})
+    elif (
+        existing is not None
+        and not call.settings.allow_content_modification
+        and existing.pact_version.sha != content.content_sha(document)
+    ):
+        raise ApiError(409, {"error": conflict_text(consumer, number, provider)})
     publication = pacts.publish(session, version, provider, document)
     announce.pact_published(call, publication, existing, context={})
     body = pact_views.pact(call.urls, publication, pacts.content_of(session, publication))

@@ -217,5 +217,6 @@ def current_environments(session: Session, version_ids: Collection[int]) -> list
     """(version id, environment) of what is deployed or supported, oldest first."""
     deployed = current_deployments(session, version_ids=version_ids)
     released = supported_releases(session, version_ids=version_ids)
-    places = [(one.created_at, one.version_id, one.environment) for one in (*deployed, *released)]
+    both: list[DeployedVersion | ReleasedVersion] = [*deployed, *released]
+    places = [(one.created_at, one.version_id, one.environment) for one in both]
     return [(version_id, environment) for _, version_id, environment in sorted(places, key=lambda one: one[0])]

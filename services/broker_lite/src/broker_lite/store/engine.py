@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from sqlalchemy.orm import Session
 
 logger = logging.getLogger("broker_lite.store")
 
+_ONE_MIGRATION = threading.Lock()
+"""Alembic keeps its state in module globals, so within one process migrations run one after the other."""
+
 _MIGRATION_LOCK = 0x50414354
 """Key of the advisory lock under which one server at a time migrates ("PACT")."""
 
 
-class StoreUnavailable(RuntimeError):
+class StoreUnavailableError(RuntimeError):
     """The database cannot be reached or opened; the text says which and what to check."""
 
 
@@ -26,12 +30,12 @@ def connect(url: str) -> Engine:
     """An engine for a Postgres or SQLite URL; nothing is connected yet.
 
     Raises:
-        StoreUnavailable: if the URL cannot be understood.
+        StoreUnavailableError: if the URL cannot be understood.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise StoreUnavailable("PACT_BROKER_DATABASE_URL is not a database URL.") from None
+        raise StoreUnavailableError("PACT_BROKER_DATABASE_URL is not a database URL.") from None
     if parsed.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
     return create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True, pool_timeout=30, hide_parameters=True)
@@ -87,10 +91,10 @@ class Store:
         """Bring the tables to the current form, one server at a time.
 
         Raises:
-            StoreUnavailable: if the database cannot be reached.
+            StoreUnavailableError: if the database cannot be reached.
         """
         try:
-            with self._writer.connect() as connection:
+            with _ONE_MIGRATION, self._writer.connect() as connection:
                 postgres = connection.dialect.name == "postgresql"
                 if postgres:
                     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
@@ -105,7 +109,7 @@ class Store:
                         connection.commit()
         except OperationalError as error:
             where = self.engine.url.render_as_string(hide_password=True)
-            raise StoreUnavailable(f"Cannot open the database at {where}: {error.orig}".strip()) from error
+            raise StoreUnavailableError(f"Cannot open the database at {where}: {error.orig}".strip()) from error
 
     def close(self) -> None:
         """Close all connections."""

@@ -83,7 +83,7 @@ def _resolve(
     statement = select(Pacticipant.name, Pacticipant.id).where(
         Pacticipant.name.in_({one.pacticipant for one in asked if one.pacticipant})
     )
-    ids = {name: identifier for name, identifier in session.execute(statement)}
+    ids: dict[str, int] = {row.name: row.id for row in session.execute(statement)}
     # Selectors that differ in the pacticipant only (all inferred ones do) share one query.
     groups: dict[Selector, list[int]] = {}
     for one in asked:
@@ -114,7 +114,7 @@ def _criterion(one: Selector) -> Selector:
 
 def _versions(session: Session, asked: Selector, pacticipant_ids: Collection[int]) -> dict[int, list[matrix.Version]]:
     """Versions that meet a criterion, by pacticipant; the newest first where only the latest is meant."""
-    statement: Select[tuple[int, int, str, str | None]] = select(
+    statement: Select[int, int, str, str | None] = select(
         Version.pacticipant_id,
         Version.id,
         Version.number,
@@ -231,9 +231,7 @@ def _one_selector(session: Session, one: Resolved, options: Options) -> list[Row
     return list(dict.fromkeys(rows))[: options.limit]
 
 
-def _results(
-    criterion: ColumnElement[bool] | None, provider_version: type[Version], options: Options
-) -> Select[tuple[int]]:
+def _results(criterion: ColumnElement[bool] | None, provider_version: type[Version], options: Options) -> Select[int]:
     """Ids of the results that rows may show: with `latestby`, the last per content and provider version."""
     column = func.max(Verification.id) if options.latestby else Verification.id
     statement = select(column).select_from(Verification)
@@ -247,7 +245,7 @@ def _results(
 
 
 def _fetch(
-    session: Session, criterion: ColumnElement[bool], results: Select[tuple[int]], options: Options, *, outer: bool
+    session: Session, criterion: ColumnElement[bool], results: Select[int], options: Options, *, outer: bool
 ) -> list[Row]:
     consumer, provider = aliased(Pacticipant), aliased(Pacticipant)
     consumer_version, provider_version = aliased(Version), aliased(Version)

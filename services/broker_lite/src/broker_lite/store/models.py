@@ -1,7 +1,7 @@
 """The tables. Row ids rise with time and are never used twice, so they also order versions and results."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     JSON,
@@ -34,7 +34,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Read UTC."""
         if value is None:
             return None
@@ -49,7 +49,7 @@ def now() -> datetime:
 class Base(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {  # noqa: RUF012 - the declared form of SQLAlchemy
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text,
         datetime: UtcDateTime,
         bool: Boolean,
@@ -66,7 +66,7 @@ class Base(DeclarativeBase):
         }
     )
     # SQLite gives the id of a deleted last row to the next one unless told not to; ids are an order here.
-    __table_args__: Any = {"sqlite_autoincrement": True}
+    __table_args__: Any = {"sqlite_autoincrement": True}  # noqa: RUF012 - the declared form of SQLAlchemy
 
 
 class Timestamps:

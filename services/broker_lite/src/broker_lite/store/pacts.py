@@ -26,7 +26,7 @@ from broker_lite.store.upsert import insert_if_absent
 from broker_lite.store.versions import is_head
 
 
-def current(*criteria: ColumnElement[bool]) -> Select[tuple[PactPublication]]:
+def current(*criteria: ColumnElement[bool]) -> Select[PactPublication]:
     """Publications that were not overwritten, by criteria."""
     return select(PactPublication).where(PactPublication.current, *criteria)
 
@@ -154,7 +154,7 @@ def content_of(session: Session, publication: PactPublication) -> Any:
 def contents(session: Session, pact_version_ids: Sequence[int]) -> dict[int, str]:
     """Texts of contents by row."""
     statement = select(PactVersion.id, PactVersion.content).where(PactVersion.id.in_(pact_version_ids))
-    return {identifier: text for identifier, text in session.execute(statement)}
+    return {row.id: row.content for row in session.execute(statement)}
 
 
 def publish(
@@ -162,7 +162,8 @@ def publish(
 ) -> PactPublication:
     """Store a pact for a consumer version; equal content is not stored twice.
 
-    The pacts of one request share one moment. The caller has locked the version, so that revisions are numbered one after the other.
+    The pacts of one request share one moment. The caller has locked the version, so that revisions are numbered one
+    after the other.
     """
     provider = pacticipants.get_or_create(session, provider_name)
     content_row = _content_row(session, version.pacticipant_id, provider.id, document)
@@ -329,8 +330,7 @@ def by_activity(session: Session) -> list[PactPublication]:
         .group_by(PactVersion.consumer_id, PactVersion.provider_id)
     )
     activity = {
-        (consumer, provider): (at, first)
-        for consumer, provider, at, first in session.execute(select(published))
+        (consumer, provider): (at, first) for consumer, provider, at, first in session.execute(select(published))
     }
     for consumer, provider, at in session.execute(verified):
         last, first = activity[consumer, provider]

@@ -11,9 +11,11 @@ from broker_lite.store import deployments, pacts, versions
 from broker_lite.store.models import (
     Branch,
     BranchVersion,
+    DeployedVersion,
     Pacticipant,
     PactPublication,
     PactVersion,
+    ReleasedVersion,
     Verification,
     Version,
 )
@@ -106,10 +108,10 @@ def required(session: Session, publication: PactPublication) -> list[Requirement
         )
         if head is not None:
             candidates.append(Requirement(head.id, head.number, provider.main_branch, ("latest from main branch",)))
-    places = [
-        *(("deployed", one) for one in deployments.current_deployments(session, pacticipant_id=provider.id)),
-        *(("released", one) for one in deployments.supported_releases(session, pacticipant_id=provider.id)),
-    ]
+    deployed = deployments.current_deployments(session, pacticipant_id=provider.id)
+    released = deployments.supported_releases(session, pacticipant_id=provider.id)
+    places: list[tuple[str, DeployedVersion | ReleasedVersion]] = [("deployed", one) for one in deployed]
+    places += [("released", one) for one in released]
     facets = versions.facets(session, {one.version_id for _, one in places})
     for word, one in places:
         branches = facets[one.version_id].branches

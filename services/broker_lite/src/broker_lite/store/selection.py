@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session, aliased
@@ -30,6 +31,10 @@ LOOK_BACK = timedelta(days=30)
 """How far back results count that take a pact off the work-in-progress list."""
 
 
+_Base = Select[str, str | None, str, int, datetime, int, str]
+_Rows = Select[*tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class Query:
     """What a provider asks for."""
@@ -45,11 +50,11 @@ def for_verification(session: Session, provider: Pacticipant, query: Query) -> l
     """The pacts to verify: those selected, by consumer, then those in progress."""
     chosen = list(query.selectors) or selectors.defaults(_consumer_facts(session, provider))
     found: list[Candidate] = []
-    for selector in chosen:
-        candidates = _select(session, provider, selector)
-        if not candidates and selector.fallback:
-            by_fallback = _select(session, provider, replace(selector, name=selector.fallback))
-            candidates = [_marked(one, selector.used_fallback()) for one in by_fallback]
+    for group in _same_but_for_consumer(chosen):
+        candidates = _select(session, provider, group)
+        if not candidates and group[0].fallback:
+            by_fallback = _select(session, provider, [replace(one, name=one.fallback) for one in group])
+            candidates = [_marked(one, group[0].used_fallback()) for one in by_fallback]
         found += candidates
     explicit = selectors.merge(found)
     work = _work_in_progress(session, provider, query, {one.pact_version_id for one in explicit})
@@ -64,11 +69,22 @@ def for_verification(session: Session, provider: Pacticipant, query: Query) -> l
     ]
 
 
+def _same_but_for_consumer(chosen: Sequence[Selector]) -> list[list[Selector]]:
+    """Groups of selectors that one query answers: the default selectors name every consumer."""
+    groups: dict[object, list[Selector]] = {}
+    for position, selector in enumerate(chosen):
+        # A fallback is used for a selector as a whole, so such a selector stays alone.
+        alone = selector.consumer is None or selector.fallback is not None
+        key: object = position if alone else (selector.kind, selector.name)
+        groups.setdefault(key, []).append(selector)
+    return list(groups.values())
+
+
 def _marked(candidate: Candidate, selector: Selector) -> Candidate:
     return replace(candidate, resolved=tuple(replace(one, selector=selector) for one in candidate.resolved))
 
 
-def _base(provider: Pacticipant) -> Select[tuple[str, str | None, str, int, datetime, int, str]]:
+def _base(provider: Pacticipant) -> _Base:
     return (
         select(
             Pacticipant.name,
@@ -88,43 +104,48 @@ def _base(provider: Pacticipant) -> Select[tuple[str, str | None, str, int, date
     )
 
 
-def _select(session: Session, provider: Pacticipant, selector: Selector) -> list[Candidate]:
-    base = _base(provider)
-    if selector.consumer is not None:
-        base = base.where(Pacticipant.name == selector.consumer)
+def _select(session: Session, provider: Pacticipant, group: Sequence[Selector]) -> list[Candidate]:
+    base, selector = _base(provider), group[0]
+    by_consumer = {one.consumer: one for one in group if one.consumer is not None}
+    if by_consumer:
+        base = base.where(Pacticipant.name.in_(by_consumer))
     if selector.kind is Kind.ENVIRONMENT:
         in_place = [_deployed(base, selector.name), _released(base, selector.name)]
-        rows = {row for statement in in_place for row in session.execute(statement)}
-        return [_candidate(selector, row) for row in sorted(rows, key=lambda row: row[5])]
-    statement = {
-        Kind.LATEST: lambda: base.where(_is_overall_latest()),
-        Kind.MAIN_BRANCH: lambda: _branch_heads(base).where(Branch.name == Pacticipant.main_branch),
-        Kind.BRANCH: lambda: _branch_heads(base).where(Branch.name == selector.name),
-        Kind.EACH_BRANCH: lambda: _branch_heads(base),
-        Kind.LATEST_TAG: lambda: base.join(Tag, and_(Tag.version_id == Version.id, Tag.name == selector.name)).where(
-            _is_newest_with_tag()
-        ),
-        Kind.ALL_TAG: lambda: base.join(Tag, and_(Tag.version_id == Version.id, Tag.name == selector.name)),
-        Kind.DEPLOYED: lambda: _deployed(base, selector.name),
-        Kind.RELEASED: lambda: _released(base, selector.name),
-    }[selector.kind]()
-    return [_candidate(selector, tuple(row)) for row in session.execute(statement)]
+        rows = {tuple(row) for statement in in_place for row in session.execute(statement)}
+        found = sorted(rows, key=lambda row: row[5])
+    else:
+        found = [tuple(row) for row in session.execute(_statement(base, selector))]
+    return [_candidate(by_consumer.get(row[0], selector), row) for row in found]
 
 
-def _candidate(selector: Selector, row: tuple[object, ...]) -> Candidate:
+def _statement(base: _Base, selector: Selector) -> _Rows:
+    kind = selector.kind
+    if kind is Kind.LATEST:
+        return base.where(_is_overall_latest())
+    if kind in (Kind.DEPLOYED, Kind.RELEASED):
+        return (_deployed if kind is Kind.DEPLOYED else _released)(base, selector.name)
+    if kind in (Kind.LATEST_TAG, Kind.ALL_TAG):
+        tagged = base.join(Tag, and_(Tag.version_id == Version.id, Tag.name == selector.name))
+        return tagged.where(_is_newest_with_tag()) if kind is Kind.LATEST_TAG else tagged
+    heads = _branch_heads(base)
+    if kind is Kind.EACH_BRANCH:
+        return heads
+    return heads.where(Branch.name == (Pacticipant.main_branch if kind is Kind.MAIN_BRANCH else selector.name))
+
+
+def _candidate(selector: Selector, row: tuple[Any, ...]) -> Candidate:
     consumer, main_branch, sha, pact_version_id, created_at, version_id, number, *place = row
+    in_environment = len(place) == 2
     resolved = Resolved(
         selector,
-        version=str(number),
-        order=int(str(version_id)),
-        main_branch=None if main_branch is None else str(main_branch),
-        branch=str(place[0]) if selector.kind is Kind.EACH_BRANCH else None,
-        environment=str(place[0]) if len(place) == 2 else None,
-        production=bool(place[1]) if len(place) == 2 else False,
+        version=number,
+        order=version_id,
+        main_branch=main_branch,
+        branch=place[0] if selector.kind is Kind.EACH_BRANCH else None,
+        environment=place[0] if in_environment else None,
+        production=place[1] if in_environment else False,
     )
-    if not isinstance(created_at, datetime):
-        raise TypeError("a publication has no time")
-    return Candidate(str(consumer), str(sha), int(str(pact_version_id)), created_at, (resolved,))
+    return Candidate(consumer, sha, pact_version_id, created_at, (resolved,))
 
 
 def _is_overall_latest() -> ColumnElement[bool]:
@@ -155,7 +176,7 @@ def _is_newest_with_tag() -> ColumnElement[bool]:
     )
 
 
-def _branch_heads(base: Select[tuple[str, str | None, str, int, datetime, int, str]]) -> Select[tuple[object, ...]]:
+def _branch_heads(base: _Base) -> _Rows:
     return (
         base.join(BranchVersion, BranchVersion.version_id == Version.id)
         .join(Branch, Branch.id == BranchVersion.branch_id)
@@ -164,9 +185,7 @@ def _branch_heads(base: Select[tuple[str, str | None, str, int, datetime, int, s
     )
 
 
-def _deployed(
-    base: Select[tuple[str, str | None, str, int, datetime, int, str]], environment: str | None
-) -> Select[tuple[object, ...]]:
+def _deployed(base: _Base, environment: str | None) -> _Rows:
     statement = (
         base.join(
             DeployedVersion, and_(DeployedVersion.version_id == Version.id, DeployedVersion.undeployed_at.is_(None))
@@ -177,9 +196,7 @@ def _deployed(
     return statement if environment is None else statement.where(Environment.name == environment)
 
 
-def _released(
-    base: Select[tuple[str, str | None, str, int, datetime, int, str]], environment: str | None
-) -> Select[tuple[object, ...]]:
+def _released(base: _Base, environment: str | None) -> _Rows:
     statement = (
         base.join(
             ReleasedVersion,
@@ -247,9 +264,9 @@ class _Context:
     @classmethod
     def load(cls, session: Session, provider: Pacticipant, query: Query) -> "_Context":
         branch = query.provider_branch and versions.find_branch(session, provider.name, query.provider_branch)
-        first = versions.first_on_branch(session, provider.id, query.provider_branch) if branch else None
+        first = versions.first_on_branch(session, provider.id, branch.name) if branch else None
         tags = (
-            select(Tag.name, func.min(Tag.created_at))
+            select(Tag.name, func.min(Tag.created_at).label("at"))
             .join(Version, Version.id == Tag.version_id)
             .where(Version.pacticipant_id == provider.id, Tag.name.in_(query.provider_tags))
             .group_by(Tag.name)
@@ -257,7 +274,7 @@ class _Context:
         return cls(
             branch.created_at if branch else None,
             first.created_at if first else None,
-            {name: at for name, at in session.execute(tags)} if query.provider_tags else {},
+            {row.name: row.at for row in session.execute(tags)} if query.provider_tags else {},
         )
 
 
@@ -346,6 +363,5 @@ def _heads(session: Session, provider: Pacticipant, since: datetime) -> list[Can
     ]
 
 
-def _head_candidate(kind: Kind, row: tuple[object, ...]) -> Candidate:
-    candidate = _candidate(Selector(kind, name=str(row[-1])), row[:7])
-    return candidate
+def _head_candidate(kind: Kind, row: tuple[Any, ...]) -> Candidate:
+    return _candidate(Selector(kind, name=row[-1]), row[:7])

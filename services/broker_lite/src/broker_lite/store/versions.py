@@ -1,11 +1,10 @@
 """Versions, branches and tags."""
 
-import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from broker_lite.config import Settings
@@ -105,11 +104,6 @@ def _takes_first_tag_as_branch(session: Session, version: Version) -> bool:
         session.scalar(select(BranchVersion.id).where(BranchVersion.version_id == version.id).limit(1)) is not None
     )
     return not has_tag and not has_branch
-
-
-def head_ids() -> Select[tuple[int]]:
-    """Ids of the branch-version rows that are heads of their branches."""
-    return select(func.max(BranchVersion.id)).group_by(BranchVersion.branch_id)
 
 
 def is_head() -> ColumnElement[bool]:
@@ -299,16 +293,6 @@ def tag_names(session: Session, version_id: int) -> list[str]:
     )
 
 
-def new_uuid() -> str:
-    """A fresh public id."""
-    return str(uuid.uuid4())
-
-
-def names_on(memberships: Iterable[BranchMembership]) -> list[str]:
-    """Branch names only."""
-    return [one.name for one in memberships]
-
-
 def first_on_branch(session: Session, provider_id: int, branch: str) -> Version | None:
     """The version that a branch began with."""
     statement = (
@@ -320,17 +304,6 @@ def first_on_branch(session: Session, provider_id: int, branch: str) -> Version 
         .limit(1)
     )
     return session.scalars(statement).one_or_none()
-
-
-def main_branch_heads(session: Session, pacticipant_ids: Sequence[int]) -> dict[int, int]:
-    """Head version ids of the main branches, by pacticipant."""
-    statement = (
-        select(Branch.pacticipant_id, BranchVersion.version_id)
-        .join(BranchVersion, BranchVersion.branch_id == Branch.id)
-        .join(Pacticipant, and_(Pacticipant.id == Branch.pacticipant_id, Pacticipant.main_branch == Branch.name))
-        .where(Branch.pacticipant_id.in_(pacticipant_ids), is_head())
-    )
-    return {pacticipant_id: version_id for pacticipant_id, version_id in session.execute(statement)}
 
 
 def put_tag(session: Session, version: Version, name: str) -> None:

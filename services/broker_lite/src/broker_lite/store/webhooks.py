@@ -80,7 +80,7 @@ def any_for(session: Session, publication: PactPublication) -> bool:
 def to_trigger(session: Session, publication: PactPublication, event: str) -> list[Webhook]:
     """Enabled webhooks that want to hear of an event about this pact."""
     criterion = matching(publication.consumer, publication.provider)
-    return [one for one in listed(session, criterion, Webhook.enabled) if event in one.events]
+    return [one for one in listed(session, criterion, Webhook.enabled.is_(True)) if event in one.events]
 
 
 def write(session: Session, row: Webhook, definition: Mapping[str, Any]) -> None:

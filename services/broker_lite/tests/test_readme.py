@@ -1,0 +1,22 @@
+"""The README names every route that is served, and every setting."""
+
+import re
+from pathlib import Path
+
+from broker_lite import config
+from services.broker_lite.tests.support.routes_table import table
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+SOURCE = Path(config.__file__).read_text()
+
+
+def test_every_route_is_in_the_readme() -> None:
+    missing = [line for line in table().splitlines() if line not in README]
+    assert not missing, "Put the output of 'python -m services.broker_lite.tests.support.routes_table' into the README."
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    names = set(re.findall(r'read\.(?:text|words|flag|integer|integers)\(\s*"([A-Z_]+)"', SOURCE))
+    names |= {name for pair in re.findall(r'read\.user\("([A-Z_]+)", "([A-Z_]+)"\)', SOURCE) for name in pair}
+    assert len(names) > 20
+    assert sorted(name for name in names if f"`{name}`" not in README) == []

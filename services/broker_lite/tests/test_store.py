@@ -1,0 +1,253 @@
+"""Transactions, concurrency, migrations and the number of queries, on both databases."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, func, inspect, select
+
+from broker_lite.store import engine as store_engine
+from broker_lite.store.engine import Store, StoreUnavailableError, connect
+from broker_lite.store.models import (
+    Base,
+    DeployedVersion,
+    Pacticipant,
+    PactPublication,
+    PactVersion,
+    Version,
+)
+from services.broker_lite.tests.conftest import BACKENDS, NewStore
+from services.broker_lite.tests.support.server import Answer, Served, contract, publication
+
+
+def _count(store: Store, table: type[Base], *criteria: Any) -> int:
+    with store.transaction(writes=False) as session:
+        return session.scalar(select(func.count()).select_from(table).where(*criteria)) or 0
+
+
+def _together(*calls: Callable[[], Answer]) -> list[Answer]:
+    """Make calls at the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Answer]) -> Answer:
+        barrier.wait(30)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(run, call) for call in calls]]
+
+
+def test_concurrent_publishes_of_one_version_store_it_once(served: Served) -> None:
+    body = publication("C", "1", "P", "same", branch="main", tags=["t"])
+    answers = _together(*[lambda: served.send("POST", "/contracts/publish", body)] * 6)
+    assert {answer.status for answer in answers} == {200}
+    for table in (Version, PactVersion, PactPublication):
+        assert _count(served.store, table) == 1
+    assert _count(served.store, Pacticipant) == 2
+
+
+def test_of_concurrent_different_contents_one_wins(served: Served) -> None:
+    answers = _together(
+        *[
+            lambda i=i: served.send("POST", "/contracts/publish", publication("C", "1", "P", f"content {i}"))
+            for i in range(5)
+        ]
+    )
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409, 409]
+    assert _count(served.store, PactPublication) == 1
+    assert _count(served.store, PactVersion) == 1
+
+
+def test_of_concurrent_resembling_names_one_is_accepted(served: Served) -> None:
+    names = ["order-api", "orders", "OrderService", "order_provider"]
+    answers = _together(
+        *[lambda name=name: served.send("POST", "/contracts/publish", publication(name, "1", "P")) for name in names]
+    )
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+
+
+def test_concurrent_deployments_leave_one_running(served: Served) -> None:
+    environment = served.ok("POST", "/environments", {"name": "test", "production": False})["uuid"]
+    for number in range(5):
+        served.ok("PUT", f"/pacticipants/P/branches/main/versions/{number}", {})
+    answers = _together(
+        *[
+            lambda n=n: served.send(
+                "POST", f"/pacticipants/P/versions/{n}/deployed-versions/environment/{environment}", {}
+            )
+            for n in range(5)
+        ]
+    )
+    assert {answer.status for answer in answers} == {201}
+    assert _count(served.store, DeployedVersion) == 5
+    assert _count(served.store, DeployedVersion, DeployedVersion.undeployed_at.is_(None)) == 1
+
+
+def test_concurrent_new_environments_of_one_name(served: Served) -> None:
+    body = {"name": "test", "production": False}
+    answers = _together(*[lambda: served.send("POST", "/environments", body)] * 4)
+    assert sorted(answer.status for answer in answers) == [201, 400, 400, 400]
+
+
+def test_publishing_is_all_or_nothing(served: Served) -> None:
+    served.publish("C", "1", "P2", "first")
+    body = publication("C", "1", "P1", "new", branch="feature", tags=["t"])
+    body["contracts"].append(contract("C", "P2", "changed"))
+    answer = served.send("POST", "/contracts/publish", body)
+    assert answer.status == 409
+    assert "Cannot change the content of the pact for C version 1 and provider P2" in answer.text
+    assert served.send("GET", "/pacts/provider/P1/consumer/C/version/1").status == 404
+    assert served.send("GET", "/pacticipants/P1").status == 404
+    assert served.ok("GET", "/pacticipants/C/versions/1")["_embedded"] == {"branchVersions": [], "tags": []}
+
+
+def test_deleting_a_pacticipant_takes_everything_with_it(served: Served) -> None:
+    served.publish("C", "1", "P", branch="main", tags=["t"])
+    served.verify("C", "P", served.sha("C", "1", "P"), "p1")
+    served.ok("PUT", "/pacticipants/C/labels/l", {})
+    assert served.send("DELETE", "/pacticipants/C").status == 204
+    with served.store.transaction(writes=False) as session:
+        left = {
+            table.name: session.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables
+        }
+    assert {name: number for name, number in left.items() if number} == {"pacticipants": 1, "versions": 1}
+
+
+def test_ids_are_never_used_again(served: Served) -> None:
+    served.ok("PUT", "/pacticipants/P/versions/1", {})
+    served.ok("PUT", "/pacticipants/P/versions/2", {})
+    with served.store.transaction(writes=False) as session:
+        last = session.scalar(select(func.max(Version.id))) or 0
+    assert served.send("DELETE", "/pacticipants/P/versions/2").status == 204
+    served.ok("PUT", "/pacticipants/P/versions/3", {})
+    with served.store.transaction(writes=False) as session:
+        assert (session.scalar(select(func.max(Version.id))) or 0) > last
+
+
+_MIGRATE = "import sys; from broker_lite.store.engine import Store, connect; Store(connect(sys.argv[1])).migrate()"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_servers_that_start_together_migrate_once(new_store: NewStore, backend: str) -> None:
+    store = new_store(backend)
+    url = store.engine.url.render_as_string(hide_password=False)
+    source = str(Path(store_engine.__file__).parents[2])
+    environ = {**os.environ, "PYTHONPATH": source}
+    servers = [subprocess.Popen([sys.executable, "-c", _MIGRATE, url], env=environ) for _ in range(4)]
+    assert [server.wait(120) for server in servers] == [0, 0, 0, 0]
+    assert "pact_publications" in inspect(store.engine).get_table_names()
+
+
+def test_migrating_a_filled_store_keeps_it(served: Served) -> None:
+    served.publish("C", "1", "P", "content")
+    sha = served.sha("C", "1", "P")
+    served.store.migrate()
+    assert served.sha("C", "1", "P") == sha
+
+
+@pytest.mark.filterwarnings("ignore:.*uq_deployed_versions_current")
+def test_migrations_lead_to_the_tables_of_the_models(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, Base.metadata)
+    # An index on an expression cannot be read back from SQLite, so it cannot be compared there.
+    assert [one for one in differences if "uq_deployed_versions_current" not in str(one)] == []
+
+
+def test_every_migration_runs_from_the_start(tmp_path: Any) -> None:
+    store = Store(connect(f"sqlite:///{tmp_path}/x.db"))
+    with store.engine.connect() as connection:
+        configuration = store_engine.alembic_config()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0001")
+        connection.commit()
+    store.migrate()
+    store.close()
+
+
+def test_a_store_that_cannot_be_opened_is_named() -> None:
+    store = Store(connect("sqlite:////nowhere/at/all.db"))
+    with pytest.raises(StoreUnavailableError, match=r"/nowhere/at/all\.db"):
+        store.migrate()
+
+
+@contextlib.contextmanager
+def _counted(store: Store) -> Iterator[list[str]]:
+    statements: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(store.engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(store.engine, "before_cursor_execute", note)
+
+
+READS = [
+    ("GET", "/matrix?q[][pacticipant]=P&q[][version]=p1&latestby=cvpv&environment=test", None),
+    ("GET", "/matrix?q[][pacticipant]=P&q[][version]=p1&latestby=cvpv", None),
+    ("GET", "/can-i-deploy?pacticipant=C0&version=1&environment=test", None),
+    (
+        "POST",
+        "/pacts/provider/P/for-verification",
+        {
+            "providerVersionBranch": "main",
+            "includeWipPactsSince": "2020-01-01",
+            "consumerVersionSelectors": [{"mainBranch": True}, {"deployedOrReleased": True}, {"latest": True}],
+        },
+    ),
+    ("POST", "/pacts/provider/P/for-verification", {}),
+    ("GET", "/pacts/latest", None),
+    ("GET", "/dashboard", None),
+    ("GET", "/integrations", None),
+    ("GET", "/metrics", None),
+    ("GET", "/pacticipants", None),
+    ("GET", "/pacticipants/C0/versions", None),
+    ("GET", "/pacts/provider/P/latest", None),
+    ("GET", "/pacts/provider/P/consumer/C0/versions", None),
+    ("GET", "/pacts/provider/P/provider-states", None),
+    ("GET", "/verification-results/consumer/C0/version/1/latest", None),
+]
+
+
+def _fill(served: Served, environment: str, start: int, end: int) -> None:
+    for consumer in range(start, end):
+        name = f"C{consumer}"
+        for number in ("1", "2") if start == 0 else ("1", "2", "3", "4"):
+            served.publish(name, number, "P", f"{consumer} {number}", branch="main", tags=[f"t{number}"])
+            served.verify(name, "P", served.sha(name, number, "P"), f"p{number}")
+        path = f"/pacticipants/{name}/versions/1/deployed-versions/environment/{environment}"
+        served.ok("POST", path, {})
+
+
+def test_the_number_of_queries_does_not_grow_with_the_store(served: Served) -> None:
+    environment = served.ok("POST", "/environments", {"name": "test", "production": False})["uuid"]
+    _fill(served, environment, 0, 2)
+    served.ok("PUT", "/pacticipants/P/branches/main/versions/p1", {})
+
+    def counts() -> list[int]:
+        result = []
+        for method, path, body in READS:
+            with _counted(served.store) as statements:
+                served.ok(method, path, body)
+            result.append(len(statements))
+        return result
+
+    few = counts()
+    _fill(served, environment, 2, 8)
+    served.publish("C0", "3", "P", "more")
+    assert dict(zip([path for _, path, _ in READS], counts(), strict=True)) == dict(
+        zip([path for _, path, _ in READS], few, strict=True)
+    )
