@@ -9,7 +9,7 @@ from rich.console import Console
 
 from brokerclient import BranchVersion, Version
 from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, settled
-from pact_cluster.demo_broker import Verdict, version_to_publish
+from pact_cluster.demo_broker import Verdict, failure_text, version_to_publish
 from pact_cluster.demo_kube import condition
 from pact_cluster.demo_releases import broker, consumer, operator, provider
 from pact_cluster.demo_source import content_version, patched
@@ -56,6 +56,19 @@ def test_another_branch_does_not_count() -> None:
 def test_a_version_that_the_broker_has_lost_is_not_published_again() -> None:
     assert version_to_publish(Versions(), "c", "1.0.0-a", "main", "1.0.0-a") == "1.0.0-a.1"  # type: ignore[arg-type]
     assert version_to_publish(Versions("1.0.0-a"), "c", "1.0.0-a", "main", "1.0.0-a") == "1.0.0-a"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mismatches", "told"),
+    [
+        ([{"attribute": "body", "identifier": "$.a", "description": "missing"}], "a request: body at $.a: missing"),
+        ([{"mismatch": "wrong"}, {"mismatch": "another"}], "a request: wrong"),
+        ([], "a request"),
+        (["not what a broker sends"], "a request"),
+    ],
+)
+def test_a_failure_is_told_with_its_place(mismatches: list[Any], told: str) -> None:
+    assert failure_text({"interactionDescription": "a request", "mismatches": mismatches}) == told
 
 
 def pact_provider(

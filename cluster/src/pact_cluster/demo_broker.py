@@ -183,11 +183,15 @@ def contents(client: BrokerClient, consumer: str, providers: tuple[str, ...]) ->
 
 def _failures(client: BrokerClient, url: str) -> tuple[str, ...]:
     results = client.verification_result(url).test_results
-    return tuple(_failure(result) for result in results if result.get("success") is False)
+    return tuple(failure_text(result) for result in results if result.get("success") is False)
 
 
-def _failure(result: Mapping[str, Any]) -> str:
+def failure_text(result: Mapping[str, Any]) -> str:
+    """One interaction that failed, as `name: place: what differed`, as far as the broker was told."""
     name = str(result.get("interactionDescription") or result.get("interactionId") or "an interaction")
-    mismatches = [m for m in result.get("mismatches") or [] if isinstance(m, Mapping)]
-    told = next((str(m.get("description") or m.get("mismatch") or "") for m in mismatches), "")
-    return f"{name}: {told}" if told else name
+    for mismatch in result.get("mismatches") or []:
+        if isinstance(mismatch, Mapping):
+            told = str(mismatch.get("description") or mismatch.get("mismatch") or "")
+            place = " at ".join(str(mismatch[key]) for key in ("attribute", "identifier") if mismatch.get(key))
+            return ": ".join(part for part in (name, place, told) if part)
+    return name
