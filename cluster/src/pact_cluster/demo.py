@@ -15,13 +15,14 @@ from pact_cluster.demo_releases import CONSUMER, DEMO, FASTAPI, PROVIDERS, RESTR
 from pact_cluster.demo_source import content_version, patched
 from pact_cluster.demo_view import Row, View, broken, describe_excerpt, rows
 from pact_cluster.errors import ClusterError
-from pact_cluster.images import build_images, load_images
+from pact_cluster.images import build_images, load_images, reference_of
 from pact_cluster.kind import Cluster, ensure_cluster, find_cluster, kubectl, uses_local_images
 from pact_cluster.report import Reporter, Step
 from pact_cluster.workspace import ClusterChoice, Workspace
 
 BREAK_PATCH = "jobs/consumer/demo/expects-email.patch"
 FIX_PATCH = "services/fastapi_provider/demo/serves-email.patch"
+JOBS = "0.1.0"
 PLAIN, CHANGED = "1.0.0", "1.1.0"
 """The series of versions of the tree as it is, and of a patched one."""
 
@@ -332,9 +333,11 @@ def deploy(run: Session, progress: Progress) -> str:
     workspace, kube = run.workspace, run.kube
     assert run.cluster.engine is not None, "a kind cluster has an engine"  # noqa: S101
     local = uses_local_images(workspace, run.cluster.engine, run.report)
-    first: dict[str, str | None] = {"operator": None, "verifier": None, "publisher": None}
+    first: dict[str, str | None] = {"operator": None}
     if local:
-        first = {"postgres": None, "broker-lite": None, **first}
+        first = {"postgres": None, "broker-lite": None, "operator": None}
+    # What a Job needs can follow while broker and database start: its tag is known before it is built.
+    later = {name: content_version(workspace.root, name, JOBS) for name in ("verifier", "publisher")}
     with progress.step() as step:
         images = run.images(first, step)
     helm = Helm(workspace)
@@ -342,16 +345,15 @@ def deploy(run: Session, progress: Progress) -> str:
         for namespace in (SYSTEM, DEMO):
             kube.ensure_namespace(namespace, RESTRICTED)
         step.update("helm upgrade --install pact-operator")
-        helm.apply(demo_releases.operator(images))
+        helm.apply(demo_releases.operator(images | {name: reference_of(name, tag) for name, tag in later.items()}))
         step.update("the kinds")
         kube.wait_for_kinds(seconds=60)
         _nothing_leaves(run, Told(step, run.report))
         step.update("helm upgrade --install pact-broker")
         helm.apply(demo_releases.broker(images))
-    # Broker and database start while these are built and loaded.
     versions = {name: content_version(workspace.root, name, PLAIN) for name in (*PROVIDERS, "consumer")}
     with progress.step() as step:
-        built = run.images(versions, step)
+        built = run.images(versions | later, step)
     with progress.step() as step:
         step.update(f"helm upgrade --install {' and '.join(PROVIDERS)}")
         with ThreadPoolExecutor(max_workers=len(PROVIDERS)) as pool:
