@@ -4,16 +4,77 @@ A field's description is what `kubectl explain` shows. Fields are camelCase on t
 fields (the API server prunes them, a test's typo should not pass); statuses and what Kubernetes owns do not.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,5}(s|m|h)$")]
-PodTemplate = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
-Quantities = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+MAX_DEPTH = 64
+"""Levels of a part that the schema leaves open; a Pod template has about a dozen."""
+
+
+def _shallow(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses what nests so deeply that reading it could exhaust the stack."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return value
+    raise PydanticCustomError("too_deep", "nests more than {levels} levels deep", {"levels": MAX_DEPTH})
+
+
+def _pod_template(value: dict[str, Any]) -> dict[str, Any]:
+    """Refuses another shape than a Pod template's in the parts that Jobs are made of.
+
+    The API server keeps any JSON here (it has no schema of a Pod template to offer), so it is up to us to tell.
+    """
+    meta, spec = _part(value, "metadata", dict), _part(value, "spec", dict)
+    for field in ("labels", "annotations"):
+        for key, text in _part(meta, field, dict, "metadata.").items():
+            _same(text, str, f"metadata.{field}.{key}")
+    _part(spec, "securityContext", dict, "spec.")
+    _part(spec, "volumes", list, "spec.")
+    for field in ("initContainers", "containers"):
+        for number, container in enumerate(_part(spec, field, list, "spec.")):
+            where = f"spec.{field}.{number}"
+            _same(container, dict, where)
+            _part(container, "name", str, f"{where}.")
+            _part(container, "image", str, f"{where}.")
+            _part(container, "env", list, f"{where}.")
+            _part(container, "volumeMounts", list, f"{where}.")
+            _part(container, "securityContext", dict, f"{where}.")
+    return value
+
+
+P = TypeVar("P", dict[str, Any], list[Any], str)
+_SHAPES = {dict: "an object", list: "a list", str: "a text"}
+
+
+def _part(outer: dict[str, Any], field: str, kind: type[P], where: str = "") -> P:
+    value = outer.get(field)
+    return kind() if value is None else _same(value, kind, where + field)
+
+
+def _same(value: Any, kind: type[P], where: str) -> P:
+    if not isinstance(value, kind):
+        raise PydanticCustomError(
+            "template", "{where} of the Pod template must be {shape}", {"where": where, "shape": _SHAPES[kind]}
+        )
+    return value
+
+
+_OPEN = Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+PodTemplate = Annotated[dict[str, Any], AfterValidator(_shallow), AfterValidator(_pod_template), _OPEN]
+Quantities = Annotated[dict[str, Any], AfterValidator(_shallow), _OPEN]
 
 SELECTS = (
     "main_branch",
@@ -162,6 +223,12 @@ class Target(Strict):
 
     ephemeral: Ephemeral | None = Field(default=None, description="Start the exact provider version for the run.")
     service: ServiceTarget | None = Field(default=None, description="Verify a live Service instead.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.ephemeral is None) == (self.service is None):
+            raise PydanticCustomError("exactly_one", EXACTLY_ONE.format(names="ephemeral and service"))
+        return self
 
 
 class Run(Strict):

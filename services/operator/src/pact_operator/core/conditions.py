@@ -1,6 +1,7 @@
 """Conditions as Kubernetes' API conventions want them: keyed by type, with transition times that mean something."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -10,6 +11,10 @@ from pact_operator.core.actions import Event
 from pact_operator.core.times import rfc3339
 
 MAX_MESSAGE: Final = 1024
+MAX_NUMBER: Final = 2**53
+"""The API server's integers have 64 bits, those of some who read its JSON have 53."""
+MAX_LIST_BYTES: Final = 512 * 1024
+"""Room for a list in a status: an object may have 1.5 MiB in all (etcd), its spec and its history included."""
 
 QUIET: Final = frozenset(
     {
@@ -50,6 +55,42 @@ def clean(text: str, limit: int = MAX_MESSAGE) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def tidy(value: Any) -> Any:
+    """Makes any JSON fit to be shown: no control characters in its texts, no number beyond 64 bits.
+
+    Args:
+        value: such as a status, the part included that was there before.
+
+    Returns:
+        The same, with a space for every character that cannot be printed.
+    """
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+    if isinstance(value, Mapping):
+        return {tidy(key): tidy(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [tidy(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-MAX_NUMBER, min(MAX_NUMBER, value))
+    return value
+
+
+def within(entries: Iterable[Mapping[str, Any]], room: int = MAX_LIST_BYTES) -> list[Mapping[str, Any]]:
+    """Keeps as many entries of a status from the start as the API server has room for.
+
+    Args:
+        entries: in order of importance.
+        room: bytes of JSON that they may take.
+    """
+    kept = []
+    for entry in entries:
+        room -= len(json.dumps(entry, ensure_ascii=False).encode(errors="replace")) + 1
+        if room < 0:
+            break
+        kept.append(entry)
+    return kept
+
+
 def merge(observed: Sequence[Condition], stated: Iterable[Cond], now: float, generation: int) -> list[dict[str, Any]]:
     """Merges what is stated now into what was observed.
 
@@ -74,7 +115,7 @@ def merge(observed: Sequence[Condition], stated: Iterable[Cond], now: float, gen
                 "reason": str(cond.reason),
                 "message": clean(cond.message),
                 "observedGeneration": generation,
-                "lastTransitionTime": old.last_transition_time if old and kept else rfc3339(now),
+                "lastTransitionTime": tidy(old.last_transition_time) if old and kept else rfc3339(now),
             }
         )
     return merged

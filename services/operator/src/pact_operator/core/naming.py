@@ -21,7 +21,7 @@ def digest(*parts: Any) -> str:
         Lower-case base 32, fit for DNS labels.
     """
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:10]
+    return base64.b32encode(hashlib.sha256(text.encode(errors="surrogatepass")).digest()).decode().lower()[:10]
 
 
 def child_name(prefix: str, unique: str) -> str:

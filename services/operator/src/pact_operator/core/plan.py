@@ -11,9 +11,14 @@ back from the broker (**confirmed**); then the **verdict** is taken, once, with 
 Both are total and idempotent: applied to the state that they made, they plan nothing.
 """
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
+
+from pydantic import ValidationError
 
 from pact_operator.api import names
 from pact_operator.api.reasons import Reason
@@ -21,9 +26,14 @@ from pact_operator.api.v1alpha1 import (
     Condition,
     ContractStatus,
     PactBroker,
+    PactBrokerStatus,
+    PactConsumerStatus,
     PactProvider,
+    PactProviderStatus,
     PactResult,
     PactVerification,
+    PactVerificationStatus,
+    Status,
 )
 from pact_operator.core.actions import (
     Action,
@@ -32,7 +42,7 @@ from pact_operator.core.actions import (
     DeleteVerification,
     Plan,
 )
-from pact_operator.core.conditions import Cond, clean, events, merge
+from pact_operator.core.conditions import MAX_MESSAGE, Cond, clean, events, merge, tidy, within
 from pact_operator.core.facts import (
     Contract,
     Failure,
@@ -55,6 +65,11 @@ __all__ = ["plan_broker", "plan_consumer", "plan_invalid", "plan_provider", "pla
 CONFIRM_SECONDS: Final = 30.0
 """How long the broker may take to show a result that the verifier says it has published."""
 MAX_PACTS_PER_RUN: Final = 100
+MAX_PACTS_BYTES: Final = 100 * 1024
+"""They are one environment variable of the verifier, and Linux takes none of 128 KiB (`MAX_ARG_STRLEN`)."""
+MAX_TEXT: Final = 1024
+MAX_LINK: Final = 4096
+"""Both as the schema of a PactVerification has them."""
 MAX_CONTRACTS: Final = 500
 KEEP_PASSED: Final = 3
 KEEP_OTHERS: Final = 5
@@ -154,7 +169,7 @@ def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | Non
             if run.spec.request == request:
                 answered.update(pairs)
     rows = []
-    for contract in vf.contracts:
+    for contract in _distinct(vf.contracts):
         key = (contract.consumer, contract.content_sha)
         row = _row(contract, vf.version, vf.results.get(key), newest.get(key))
         if request and row.state in ("Failed", "PendingFailed") and key not in answered:
@@ -162,6 +177,36 @@ def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | Non
             row = replace(row, due_at=0.0)
         rows.append(replace(row, current=vf.current))
     return rows
+
+
+def _distinct(contracts: Iterable[Contract]) -> Iterable[Contract]:
+    """Each content once: the broker may show one twice, a list map in a status must not."""
+    return {(contract.consumer, contract.content_sha): contract for contract in contracts}.values()
+
+
+def _link(contract: Contract) -> str:
+    """The link to verify through, without what only says why it was selected where that is too long to be kept."""
+    url = contract.url
+    return url if len(url) <= MAX_LINK else re.sub(r"/metadata/[^/?#]*$", "", url)
+
+
+def _unfit(contract: Contract) -> str:
+    """Why a contract cannot be put into a PactVerification; empty if it can.
+
+    One that the API server refuses would take all others down that wait for the same run.
+    """
+    for what, text in (
+        ("The name of its consumer", contract.consumer),
+        ("The id of its content", contract.content_sha),
+    ):
+        if not 0 < len(text) <= MAX_TEXT:
+            return f"{what} has {len(text)} characters, and may have 1 to {MAX_TEXT}: publish it under another name."
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+            return f"{what} holds control characters: publish it under another name."
+    link = _link(contract)
+    if len(link) > MAX_LINK or not link.startswith(("http://", "https://")) or not link.isprintable():
+        return f"Its link in the broker is no URL of at most {MAX_LINK} characters: publish it under a shorter name."
+    return ""
 
 
 def _row(contract: Contract, version: str, result: Result | None, run: PactVerification | None) -> Row:
@@ -172,6 +217,8 @@ def _row(contract: Contract, version: str, result: Result | None, run: PactVerif
         # The verifier's own words are made for people; the broker's are the core's.
         message = (_mismatch(contract, run) if run else "") or result.mismatch
         return Row(contract, version, state, Reason.CONTRACT_BROKEN, message, run, result.url)
+    if why := _unfit(contract):
+        return Row(contract, version, "Blocked", Reason.PACT_INVALID, why, run)
     if run is None:
         return Row(contract, version, "Owed", Reason.VERIFICATION_PENDING, "No verification has started yet.")
     verdict = _condition(run.status.conditions, "Succeeded")
@@ -205,7 +252,7 @@ def _waits(row: Row, now: float) -> bool:
 def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[str, Any]:
     """One PactVerification for all that waits at the same moment; the same work always gets the same name."""
     meta, spec = facts.provider.metadata, facts.provider.spec
-    rows = sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha))[:MAX_PACTS_PER_RUN]
+    rows = _batch(sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha)))
     request = _request(facts.provider)
     again = [row.run for row in rows if row.run and row.run.spec.request == request]
     attempt = max((run.spec.attempt + 1 for run in again), default=0)
@@ -215,15 +262,7 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
         "pacticipant": spec.pacticipant,
         "providerVersion": version,
         "target": spec.target.model_dump(by_alias=True, exclude_none=True),
-        "pacts": [
-            {
-                "consumer": row.contract.consumer,
-                "contentSha": row.contract.content_sha,
-                "url": row.contract.url,
-                "pending": row.contract.pending,
-            }
-            for row in rows
-        ],
+        "pacts": [_pact(row.contract) for row in rows],
         "publishResults": True,
         "attempt": attempt,
         "run": spec.run.model_dump(by_alias=True, exclude_none=True),
@@ -249,6 +288,26 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
             "ownerReferences": [owner_reference(names.PROVIDER, meta)],
         },
         "spec": run_spec,
+    }
+
+
+def _batch(rows: list[Row]) -> list[Row]:
+    """As many as one run can take."""
+    room, taken = MAX_PACTS_BYTES, 0
+    for row in rows[:MAX_PACTS_PER_RUN]:
+        room -= len(json.dumps(_pact(row.contract))) + 1
+        if room < 0:
+            break
+        taken += 1
+    return rows[:taken]
+
+
+def _pact(contract: Contract) -> dict[str, Any]:
+    return {
+        "consumer": contract.consumer,
+        "contentSha": contract.content_sha,
+        "url": _link(contract),
+        "pending": contract.pending,
     }
 
 
@@ -326,8 +385,8 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
     status = provider.status
     return Plan(
         status={
-            **status.model_dump(by_alias=True, exclude_none=True),
-            **({"version": version} if version else {}),
+            **tidy(status.model_dump(by_alias=True, exclude_none=True)),
+            **({"version": tidy(version)} if version else {}),
             "observedGeneration": provider.metadata.generation,
             "conditions": merge(status.conditions, stated, facts.now, provider.metadata.generation),
         },
@@ -343,25 +402,34 @@ def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated
     )
     return {
         "observedGeneration": meta.generation,
-        "version": version,
+        "version": tidy(version),
         "verified": sum(row.state == "Verified" for row in rows),
         "owed": sum(row.state in ("Owed", "Running", "Blocked") for row in rows),
         "failed": sum(row.state == "Failed" for row in rows),
-        "contracts": [
-            ContractStatus(
-                consumer=row.contract.consumer,
-                provider_version=row.version,
-                content_sha=row.contract.content_sha,
-                state=row.state,
-                reason=str(row.reason),
-                message=clean(row.message),
-                verification=row.run.metadata.name if row.run else None,
-                result_url=row.result_url or None,
-            ).model_dump(by_alias=True, exclude_none=True)
-            for row in shown[:MAX_CONTRACTS]
-        ],
+        "contracts": within(_contract_status(row) for row in shown[:MAX_CONTRACTS]),
         "conditions": merge(facts.provider.status.conditions, stated, facts.now, meta.generation),
     }
+
+
+def _contract_status(row: Row) -> dict[str, Any]:
+    url = row.result_url if len(row.result_url) <= MAX_LINK and row.result_url.isprintable() else ""
+    return ContractStatus(
+        consumer=_named(row.contract.consumer),
+        provider_version=_named(row.version),
+        content_sha=_named(row.contract.content_sha),
+        state=row.state,
+        reason=str(row.reason),
+        message=clean(row.message),
+        verification=row.run.metadata.name if row.run else None,
+        result_url=url or None,
+    ).model_dump(by_alias=True, exclude_none=True)
+
+
+def _named(text: str) -> str:
+    """A name as it is, or one that can be shown and still is no other's."""
+    if len(text) <= MAX_TEXT and text.isprintable():
+        return text
+    return f"{clean(text, 100)} ({digest(text)})"
 
 
 # --- run, confirmed, verdict -----------------------------------------------------------------------------------------
@@ -602,13 +670,13 @@ def _verdict_plan(
     status: dict[str, Any] = {
         "observedGeneration": run.metadata.generation,
         "conditions": merge(run.status.conditions, stated, facts.now, run.metadata.generation),
-        "pacts": [pact.model_dump(by_alias=True, exclude_none=True) for pact in verdict.pacts],
+        "pacts": within(_pact_result(pact) for pact in verdict.pacts),
     }
     # A Job that could not be created has not started: a later look must not take it for one that vanished.
     created = "CreateJob" not in facts.failed
     if created and (name := run.status.job_name or job_name):
-        status["jobName"] = name
-        status["startTime"] = run.status.start_time or rfc3339(facts.now)
+        status["jobName"] = tidy(name)
+        status["startTime"] = tidy(run.status.start_time) or rfc3339(facts.now)
     if verdict.over:
         status["completionTime"] = rfc3339(facts.now)
     return Plan(
@@ -617,6 +685,17 @@ def _verdict_plan(
         events=events(run.status.conditions, stated),
         requeue_after=None if verdict.over else verdict.again_in or UNFINISHED_SECONDS,
     )
+
+
+def _pact_result(pact: PactResult) -> dict[str, Any]:
+    shown = pact.model_copy(
+        update={
+            "consumer": clean(pact.consumer),
+            "content_sha": clean(pact.content_sha),
+            "mismatch": clean(pact.mismatch, MAX_MESSAGE),
+        }
+    )
+    return dict(tidy(shown.model_dump(by_alias=True, exclude_none=True)))
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
@@ -631,21 +710,37 @@ def plan_invalid(body: Mapping[str, Any], message: str, now: float) -> Plan:
         now: seconds since the epoch.
 
     Returns:
-        A status with the one condition; nothing else is done, and what was known before stays.
+        A status with the one condition; nothing else is done, and what was known before stays. Nothing for a run that
+        has its verdict: that is final.
     """
-    meta, status = body.get("metadata") or {}, body.get("status") or {}
+    meta = body.get("metadata") or {}
+    try:
+        status = _STATUSES[body.get("kind", "")].model_validate(body.get("status") or {})
+    except (KeyError, ValidationError):
+        # Nobody can read it: it says nothing that is worth keeping.
+        status = Status()
+    if isinstance(status, PactVerificationStatus) and status.completion_time:
+        return Plan()
     kind = "Succeeded" if body.get("kind") == names.VERIFICATION else "Ready"
-    observed = [
-        Condition.model_validate(c)
-        for c in status.get("conditions") or ()
-        if isinstance(c, Mapping) and c.get("type") == kind
-    ]
+    observed = [condition for condition in status.conditions if condition.type == kind]
     stated = (Cond(kind, "False", Reason.INVALID_SPEC, message),)
     generation = int(meta.get("generation") or 0)
     return Plan(
-        status={**status, "observedGeneration": generation, "conditions": merge(observed, stated, now, generation)},
+        status={
+            **tidy(status.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)),
+            "observedGeneration": generation,
+            "conditions": merge(observed, stated, now, generation),
+        },
         events=events(observed, stated),
     )
+
+
+_STATUSES: Final[Mapping[str, type[Status]]] = {
+    names.BROKER: PactBrokerStatus,
+    names.CONSUMER: PactConsumerStatus,
+    names.PROVIDER: PactProviderStatus,
+    names.VERIFICATION: PactVerificationStatus,
+}
 
 
 def _counted(count: int, noun: str) -> str:

@@ -114,11 +114,14 @@ def same(observed: Mapping[str, Any] | None, desired: Mapping[str, Any]) -> bool
     """Whether the broker holds the webhook as it should be; headers do not count, since it hides their values."""
     if observed is None:
         return False
-    request, wanted = observed.get("request") or {}, desired["request"]
+    request, wanted = observed.get("request"), desired["request"]
+    events_ = observed.get("events")
+    if not isinstance(request, Mapping) or not isinstance(events_, list):
+        return False
     return (
         observed.get("description") == desired["description"]
         and observed.get("enabled", True) is True
-        and {event.get("name") for event in observed.get("events") or ()} == set(EVENTS)
+        and sorted(str(event.get("name")) for event in events_ if isinstance(event, Mapping)) == sorted(EVENTS)
         and request.get("method") == wanted["method"]
         and request.get("url") == wanted["url"]
         and request.get("body") == wanted["body"]

@@ -1,19 +1,23 @@
 """What a PactConsumer needs: one Job per new version - its tests, then the publisher - and a verdict on it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pact_operator.api import names
 from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import PactBroker, PublishedPact
 from pact_operator.core.actions import Action, CreateJob, Look, Plan
-from pact_operator.core.conditions import Cond, events, merge
+from pact_operator.core.conditions import Cond, clean, events, merge, tidy, within
 from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.naming import child_name, digest
 from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
 from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
+
+MAX_ATTEMPTS: Final = 999_999
+"""Keeps the attempt's suffix within the Job's name."""
+MAX_URL: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def plan_consumer(facts: ConsumerFacts) -> Plan:
 
     base = _work(facts, version, broker)
     last = status.run if status.run and status.run.job_name.startswith(base) else None
-    attempt = last.attempt if last else 0
+    attempt = max(0, min(last.attempt, MAX_ATTEMPTS)) if last else 0
     if last and last.finished_at:
         if not _worth_another(facts):
             return _settled(facts)
@@ -162,9 +166,9 @@ def _stated(
         actions=actions,
         status={
             "observedGeneration": meta.generation,
-            "version": version,
+            "version": tidy(version),
             "run": run,
-            "pacts": [pact.model_dump(by_alias=True, exclude_none=True) for pact in verdict.pacts],
+            "pacts": within(_pact(pact) for pact in verdict.pacts),
             "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
         },
         events=events(observed.conditions, stated),
@@ -172,10 +176,16 @@ def _stated(
     )
 
 
+def _pact(pact: PublishedPact) -> dict[str, Any]:
+    url = pact.url if pact.url and len(pact.url) <= MAX_URL else None
+    shown = PublishedPact(provider=clean(pact.provider), interactions=pact.interactions, url=url)
+    return dict(tidy(shown.model_dump(by_alias=True, exclude_none=True)))
+
+
 def _settled(facts: ConsumerFacts) -> Plan:
     """The verdict was taken; a spec that changed without changing the work is only noted as seen."""
     meta, status = facts.consumer.metadata, facts.consumer.status
-    seen = {**status.model_dump(by_alias=True, exclude_none=True), "observedGeneration": meta.generation}
+    seen = tidy({**status.model_dump(by_alias=True, exclude_none=True), "observedGeneration": meta.generation})
     for condition in seen["conditions"]:
         condition["observedGeneration"] = meta.generation
     return Plan(status=seen)
@@ -186,7 +196,7 @@ def _held(facts: ConsumerFacts, status: Any, reason: Reason, message: str) -> Pl
     stated = (Cond("Ready", status, reason, message),)
     return Plan(
         status={
-            **observed.model_dump(by_alias=True, exclude_none=True),
+            **tidy(observed.model_dump(by_alias=True, exclude_none=True)),
             "observedGeneration": meta.generation,
             "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
         },

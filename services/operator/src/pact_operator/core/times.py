@@ -23,7 +23,7 @@ def parse(text: str | None) -> float:
         return 0.0
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return 0.0
 
 
@@ -34,4 +34,4 @@ def duration(text: str) -> float:
 
 def backoff(attempt: int) -> float:
     """Seconds to wait after a run that infrastructure spoilt: 30 s doubled per attempt, at most half an hour."""
-    return float(min(30 * 2 ** min(attempt, 10), 1800))
+    return float(min(30 * 2 ** max(0, min(attempt, 10)), 1800))

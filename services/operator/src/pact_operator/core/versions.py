@@ -1,5 +1,6 @@
 """Which version of a pacticipant is meant: a value, or what a workload runs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +28,10 @@ def runs_any_version(target: Target) -> bool:
     return any("{version}" in str(container.get("image", "")) for container in spec.get("containers") or ())
 
 
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+"""A tag as the OCI distribution specification has it."""
+
+
 def that_matter(current: str, in_use: Sequence[str], target: Target) -> tuple[str, ...]:
     """The provider versions that contracts must hold for.
 
@@ -36,9 +41,13 @@ def that_matter(current: str, in_use: Sequence[str], target: Target) -> tuple[st
         target: what the verifier speaks to.
 
     Returns:
-        The current one first; the others only where an image of theirs can be named.
+        The current one first; the others only where an image of theirs can be named: a version that is no image tag
+        has none.
     """
-    others = [version for version in dict.fromkeys(in_use) if version != current] if runs_any_version(target) else []
+    if not runs_any_version(target):
+        return (current,)
+    # Whoever may record a deployment in the broker must not get to choose the image, only its tag.
+    others = [version for version in dict.fromkeys(in_use) if version != current and _TAG.fullmatch(version)]
     return (current, *others)[:MAX_VERSIONS]
 
 
