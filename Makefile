@@ -9,7 +9,7 @@ IMAGES := $(patsubst %/Dockerfile,%,$(wildcard services/*/Dockerfile jobs/*/Dock
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers unit parts charts integration e2e test bench crds docs lock
+.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers workflows histories unit parts charts integration e2e test bench crds docs lock
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,8 +44,8 @@ cluster-down: down
 
 # --- the checks ------------------------------------------------------------------------------------------------------
 
-test: lint typecheck layers ## everything that CI checks, the whole loop on kind included
-	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubeconform kubectl kind etcd kube-apiserver kube-controller-manager actionlint
+test: lint typecheck layers workflows ## everything that CI checks, the whole loop on kind included
+	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubeconform kubectl kind etcd kube-apiserver
 	@$(BIN)/python -m pytest libs services jobs cluster tests
 
 lint: setup
@@ -59,6 +59,13 @@ typecheck: setup
 
 layers: setup
 	@$(BIN)/lint-imports && $(BIN)/lint-imports --config services/operator/pyproject.toml
+
+workflows: setup
+	@$(BIN)/python -m pact_cluster tools actionlint > /dev/null
+	@eval "$$($(BIN)/python -m pact_cluster env)" && actionlint && echo "actionlint: clean"
+
+histories: setup ## the operator through 10,000 seeded histories of faults
+	@SIMULATION_HISTORIES=$${SIMULATION_HISTORIES:-10000} $(BIN)/python -m pytest services/operator/tests/simulation
 
 unit: setup ## the fast tests: pure core, parts without a cluster
 	@$(BIN)/python -m pytest libs services jobs cluster tests/unit
