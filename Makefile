@@ -45,7 +45,7 @@ cluster-down: down
 # --- the checks ------------------------------------------------------------------------------------------------------
 
 test: lint typecheck layers workflows ## everything that CI checks, the whole loop on kind included
-	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubeconform kubectl kind etcd kube-apiserver
+	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubectl kind etcd kube-apiserver
 	@$(BIN)/python -m pytest libs services jobs cluster tests
 
 lint: setup
