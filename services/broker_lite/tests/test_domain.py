@@ -1,7 +1,10 @@
 """The rules of a broker, without a store."""
 
+import ast
 import contextlib
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -295,3 +298,15 @@ def test_configuration_from_parts_and_lists() -> None:
     assert settings.writer == config.Credentials("rw", "secret")
     assert "secret" not in repr(settings)
     assert "p%40" not in repr(settings)
+
+
+def test_the_domain_knows_neither_store_nor_http() -> None:
+    folder = Path(matrix.__file__).parent
+    allowed = sys.stdlib_module_names | {"broker_lite"}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                assert name.split(".")[0] in allowed, f"{path.name} imports {name}"
+                assert not name.startswith("broker_lite") or name.startswith("broker_lite.domain"), path.name

@@ -251,3 +251,19 @@ def test_the_number_of_queries_does_not_grow_with_the_store(served: Served) -> N
     assert dict(zip([path for _, path, _ in READS], counts(), strict=True)) == dict(
         zip([path for _, path, _ in READS], few, strict=True)
     )
+
+
+def test_characters_that_a_database_cannot_keep_are_no_error_of_the_server(served: Served) -> None:
+    for method, path, body in (
+        ("GET", "/pacticipants/a%00b", None),
+        ("PUT", "/pacticipants/a%00b/versions/1", {}),
+        ("POST", "/pacticipants", {"name": "a", "displayName": "x\0y"}),
+        ("GET", "/pacts/provider/%ff/latest", None),
+        ("GET", "/matrix?q[][pacticipant]=%00&q[][version]=%ff", None),
+    ):
+        assert served.send(method, path, body).status < 500, path
+    result = {"success": False, "providerApplicationVersion": "p", "testResults": [{"message": "a\0b"}]}
+    served.publish("C", "1", "P")
+    path = f"/pacts/provider/P/consumer/C/pact-version/{served.sha('C', '1', 'P')}/verification-results"
+    shown = served.ok("POST", path, result)
+    assert shown["testResults"] == result["testResults"]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from broker_lite.domain import templates, webhook_rules
 logger = logging.getLogger("broker_lite.delivery")
 MAX_RESPONSE = 64 * 1024
 """Bytes of a response that are kept for the log."""
+MAX_SECONDS = 30.0
+"""How long a response is read; the status counts even if its body never ends."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,9 @@ def _without_userinfo(url: str) -> str:
 
 def _read(response: httpx.Response) -> str:
     kept = bytearray()
+    deadline = time.monotonic() + MAX_SECONDS
     for chunk in response.iter_bytes():
         kept += chunk
-        if len(kept) >= MAX_RESPONSE:
+        if len(kept) >= MAX_RESPONSE or time.monotonic() > deadline:
             break
     return bytes(kept[:MAX_RESPONSE]).decode("utf-8", "replace").replace("\x00", "")

@@ -35,7 +35,17 @@ def parse_json(text: str) -> Json:
         raise InvalidContentError(str(error)) from None
     if _deeper_than(document, MAX_DEPTH):
         raise InvalidContentError(f"nesting deeper than {MAX_DEPTH}")
+    if "\\u" in text and _has_lone_surrogate(document):
+        raise InvalidContentError("half of a surrogate pair is not a character")
     return document
+
+
+def _has_lone_surrogate(document: Json) -> bool:
+    try:
+        compact(document).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _deeper_than(document: Json, limit: int) -> bool:
@@ -67,8 +77,7 @@ def _sorted_keys(value: Json) -> Json:
 
 
 def _sha1(text: str) -> str:
-    # surrogatepass: a lone surrogate is legal in a JSON string and must not end in an error
-    return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def specification_version(pact: Json) -> Json | None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from starlette.convertors import Convertor, register_url_convertor
@@ -310,6 +310,8 @@ def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call],
             if attempt + 1 < _ATTEMPTS and _worth_another_try(error):
                 time.sleep(0.01 * 2**attempt)
                 continue
+            if isinstance(error, DataError):
+                raise malformed("A name or text holds a character that cannot be stored, such as NUL.") from error
             if _unavailable(error):
                 logger.warning("the database did not answer", exc_info=error)
                 raise ApiError(503, {"error": "The database is not available. Please try again."}) from error

@@ -48,17 +48,24 @@ def environment(call: Call) -> Environment:
     return found
 
 
+def name_problem(name: str) -> str | None:
+    """What is wrong with a name that is about to be stored; None if nothing is."""
+    if not name.strip():
+        return "cannot be blank"
+    if len(name) > MAX_NAME:
+        return f"cannot be longer than {MAX_NAME} characters"
+    if any(character < " " or character == "\x7f" for character in name):
+        return "cannot contain control characters"
+    return None
+
+
 def check_path_names(call: Call, *keys: str) -> None:
     """400 if a name in the path, about to be stored, is blank, too long or holds a control character."""
     errors: Errors = {}
     for key in keys:
-        name = call.path[key]
-        if not name.strip():
-            errors[key] = ["cannot be blank"]
-        elif len(name) > MAX_NAME:
-            errors[key] = [f"cannot be longer than {MAX_NAME} characters"]
-        elif any(character < " " or character == "\x7f" for character in name):
-            errors[key] = ["cannot contain control characters"]
+        problem = name_problem(call.path[key])
+        if problem is not None:
+            errors[key] = [problem]
     if errors:
         raise invalid(errors)
 

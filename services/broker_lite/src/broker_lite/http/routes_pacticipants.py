@@ -41,10 +41,10 @@ def _check(properties: dict[str, Any], *, new: bool) -> None:
         name = properties["name"]
         if not isinstance(name, str):
             errors["name"] = ["must be a string"]
-        elif not name.strip():
-            errors["name"] = ["must be filled"]
-        elif len(name) > lookup.MAX_NAME:
-            errors["name"] = [f"cannot be longer than {lookup.MAX_NAME} characters"]
+        else:
+            problem = lookup.name_problem(name) if name.strip() else "must be filled"
+            if problem is not None:
+                errors["name"] = [problem]
     for key in pacticipants.FIELDS:
         value = properties.get(key)
         if value is None:

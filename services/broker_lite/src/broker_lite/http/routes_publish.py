@@ -47,11 +47,7 @@ def _name_problem(properties: dict[str, Any], key: str) -> str | None:
         return "must be a string"
     if not value:
         return "must be filled"
-    if not value.strip():
-        return "cannot be blank"
-    if "\n" in value:
-        return "cannot contain multiple lines"
-    return f"cannot be longer than {lookup.MAX_NAME} characters" if len(value) > lookup.MAX_NAME else None
+    return "cannot contain multiple lines" if "\n" in value else lookup.name_problem(value)
 
 
 def _check(properties: dict[str, Any]) -> list[Contract]:
@@ -72,22 +68,27 @@ def _check(properties: dict[str, Any]) -> list[Contract]:
     return decoded
 
 
+def _tag_problem(tag: Any) -> str | None:
+    if not isinstance(tag, str):
+        return "must be a string"
+    return lookup.name_problem(tag) if tag.strip() else "must be filled"
+
+
 def _extras_problems(properties: dict[str, Any]) -> Errors:
     errors: Errors = {}
     tags = properties.get("tags")
     if tags is not None and not isinstance(tags, list):
         errors["tags"] = ["must be an array"]
     else:
-        found = [
-            f"{'must be filled' if isinstance(tag, str) else 'must be a string'} (at index {index})"
-            for index, tag in enumerate(tags or [])
-            if not isinstance(tag, str) or not tag.strip()
-        ]
+        checked = [_tag_problem(tag) for tag in tags or []]
+        found = [f"{problem} (at index {index})" for index, problem in enumerate(checked) if problem is not None]
         if found:
             errors["tags"] = found
     branch = properties.get("branch")
-    if branch is not None and (not isinstance(branch, str) or not branch.strip()):
-        errors["branch"] = ["cannot be blank" if isinstance(branch, str) else "must be a string"]
+    if branch is not None:
+        problem = lookup.name_problem(branch) if isinstance(branch, str) else "must be a string"
+        if problem is not None:
+            errors["branch"] = [problem]
     build_url = properties.get("buildUrl")
     if build_url is not None and not isinstance(build_url, str):
         errors["buildUrl"] = ["must be a string"]

@@ -176,10 +176,10 @@ def _check_result(properties: dict[str, Any]) -> None:
         errors["providerApplicationVersion"] = ["must be filled"]
     elif not isinstance(number, str):
         errors["providerApplicationVersion"] = ["must be a string"]
-    elif not number.strip():
-        errors["providerApplicationVersion"] = ["cannot be blank"]
-    elif len(number) > lookup.MAX_NAME:
-        errors["providerApplicationVersion"] = [f"cannot be longer than {lookup.MAX_NAME} characters"]
+    else:
+        problem = lookup.name_problem(number)
+        if problem is not None:
+            errors["providerApplicationVersion"] = [problem]
     build_url = properties.get("buildUrl")
     if build_url is not None and not isinstance(build_url, str):
         errors["buildUrl"] = ["must be a string"]

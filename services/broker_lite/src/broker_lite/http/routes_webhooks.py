@@ -138,7 +138,7 @@ def create_webhook(call: Call) -> Response:
     return hal(webhook_body(call, row), 201, call.urls.webhook(row.uuid))
 
 
-@routes.post("/webhooks/execute")
+@routes.post("/webhooks/execute", writes=False)
 def execute_unsaved_webhook(call: Call) -> Response:
     """Test a definition without storing it."""
     definition = _checked(call)
@@ -188,7 +188,7 @@ def delete_webhook(call: Call) -> Response:
     return no_content()
 
 
-@routes.post("/webhooks/{uuid}/execute", consumes=(*JSON_TYPES, ""))
+@routes.post("/webhooks/{uuid}/execute", writes=False, consumes=(*JSON_TYPES, ""))
 def execute_webhook(call: Call) -> Response:
     """Test a stored webhook with the latest matching pact (and result)."""
     row = _webhook(call)
