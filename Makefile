@@ -9,7 +9,7 @@ IMAGES := $(patsubst %/Dockerfile,%,$(wildcard services/*/Dockerfile jobs/*/Dock
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers workflows histories unit parts charts integration e2e test bench crds docs lock
+.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers workflows postgres-server histories unit parts charts integration e2e test bench crds docs lock
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,7 +44,7 @@ cluster-down: down
 
 # --- the checks ------------------------------------------------------------------------------------------------------
 
-test: lint typecheck layers workflows ## everything that CI checks, the whole loop on kind included
+test: lint typecheck layers workflows postgres-server ## everything that CI checks, the whole loop on kind included
 	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubectl kind etcd kube-apiserver
 	@$(BIN)/python -m pytest libs services jobs cluster tests
 
@@ -63,6 +63,12 @@ layers: setup
 workflows: setup
 	@$(BIN)/python -m pact_cluster tools actionlint > /dev/null
 	@eval "$$($(BIN)/python -m pact_cluster env)" && actionlint && echo "actionlint: clean"
+
+postgres-server:
+	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo "installing postgresql, for the tests of broker_lite ..." && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends postgresql > /dev/null; } || \
+	  { echo "The tests of broker_lite need PostgreSQL's server; on Debian: apt-get install postgresql" >&2; exit 1; }
 
 histories: setup ## the operator through 10,000 seeded histories of faults
 	@SIMULATION_HISTORIES=$${SIMULATION_HISTORIES:-10000} $(BIN)/python -m pytest services/operator/tests/simulation
