@@ -54,7 +54,21 @@ def test_a_broker_out_of_reach_says_why_and_is_asked_again(trouble: Trouble, rea
     plan = plan_broker(facts(broker(), check=Failure(trouble, "words")))
     ready = condition(plan.status, "Ready")
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", reason, "words")
-    assert plan.requeue_after == 30
+    assert plan.requeue_after == 2
+
+
+@pytest.mark.parametrize(("away_for", "again_in"), [(0, 2), (1, 2), (7, 7), (29, 29), (3600, 30)])
+def test_a_broker_that_stays_away_is_asked_ever_more_seldom(away_for: float, again_in: float) -> None:
+    down = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "BrokerUnavailable",
+        "lastTransitionTime": rfc3339(NOW - away_for),
+    }
+    away = PactBroker.model_validate(
+        {"metadata": meta("broker"), "spec": {"url": "http://broker:9292"}, "status": {"conditions": [down]}}
+    )
+    assert plan_broker(facts(away, check=DOWN)).requeue_after == again_in
 
 
 def test_the_environment_is_made_once() -> None:

@@ -14,6 +14,8 @@ from pact_operator.core.times import duration, parse
 
 GIVE_UP_SECONDS: Final = 60.0
 """How long the deletion of a PactBroker waits for a broker that does not answer."""
+FIRST_RETRY_SECONDS: Final = 2.0
+"""How soon a broker that has just gone out of reach is asked again."""
 EVENTS: Final = ("contract_published", "provider_verification_published")
 """`contract_published` fires at every publication, also for a provider that the broker knows no version of."""
 
@@ -43,7 +45,7 @@ def plan_broker(facts: BrokerFacts) -> Plan:
         ready = Cond("Ready", "False", known(facts.check.trouble, Reason.BROKER_UNAVAILABLE), facts.check.message)
         hook = Cond("WebhookRegistered", "Unknown", ready.reason, facts.check.message)
         stated = (ready, hook) if broker.spec.webhook.enabled else (ready,)
-        return _stated(facts, stated, requeue_after=interval)
+        return _stated(facts, stated, requeue_after=_patience(facts, interval))
 
     actions: list[Action] = []
     environment = broker.spec.environment
@@ -142,6 +144,13 @@ def _leave(facts: BrokerFacts) -> Plan:
     if facts.check is None:
         return Plan(actions=(DeleteWebhook(webhook_uuid(meta.uid)),), requeue_after=1.0)
     return Plan(requeue_after=5.0)
+
+
+def _patience(facts: BrokerFacts, interval: float) -> float:
+    """A broker that is just starting is asked again soon, one that stays away ever more seldom."""
+    ready = next((cond for cond in facts.broker.status.conditions if cond.type == "Ready"), None)
+    away_for = facts.now - parse(ready.last_transition_time) if ready and ready.status == "False" else 0.0
+    return min(interval, max(FIRST_RETRY_SECONDS, away_for))
 
 
 def _without(finalizers: list[str]) -> tuple[str, ...]:
