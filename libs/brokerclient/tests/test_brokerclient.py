@@ -30,7 +30,6 @@ from brokerclient import (
     NotFound,
     ProtocolError,
     links,
-    transport,
 )
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "exchanges.json").read_text())
@@ -373,11 +372,22 @@ def test_reset_connection_is_tried_again_for_reading_only(broker: Broker, client
     assert [r[0] for r in broker.requests] == ["GET", "GET", "PUT"]
 
 
-def test_bodies_are_bounded(broker: Broker, client: BrokerClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1000)
+def test_bodies_are_bounded(broker: Broker) -> None:
     broker.answer(200, b'{"a": "' + b"x" * 2000 + b'"}')
-    with pytest.raises(ProtocolError, match="larger than 1000 bytes"):
+    with (
+        BrokerClient(broker.url, max_body_bytes=1000) as client,
+        pytest.raises(ProtocolError, match="larger than 1000 bytes"),
+    ):
         client.get_pact("/p")
+
+
+@pytest.mark.parametrize("token", ["s3cret\r\nX: y", "s3cret\x00", "s3cret€"])
+def test_a_token_that_no_header_can_carry_is_said_to_be_so_and_not_repeated(broker: Broker, token: str) -> None:
+    with BrokerClient(broker.url, auth=BearerAuth(token)) as client, pytest.raises(BrokerUnauthorized) as caught:
+        client.check()
+    assert "s3cret" not in repr(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert broker.requests == []
 
 
 def test_redirects_lead_nowhere_else(broker: Broker, client: BrokerClient) -> None:

@@ -24,7 +24,7 @@ from brokerclient.models import (
     Version,
     Webhook,
 )
-from brokerclient.transport import Auth, Transport
+from brokerclient.transport import MAX_BODY_BYTES, Auth, Transport
 
 _MERGE_PATCH = "application/merge-patch+json"
 _MATRIX_LIMITS = (1000, 10_000, 100_000)
@@ -43,6 +43,8 @@ class BrokerClient:
         timeout: Seconds to wait for each part of an answer; connecting takes at most 5 of them and a whole
             answer at most six times as many.
         user_agent: Names the caller in the broker's log.
+        max_body_bytes: What an answer may have; a longer one is a `ProtocolError`. Decoded JSON can take twenty times
+            as much memory.
 
     Raises:
         InvalidRequest: `base_url` is not usable.
@@ -56,8 +58,16 @@ class BrokerClient:
         ca_file: str | None = None,
         timeout: float = 10.0,
         user_agent: str = "pact-operator",
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
-        self._http = Transport(base_url, auth=auth, ca_file=ca_file, timeout=timeout, user_agent=user_agent)
+        self._http = Transport(
+            base_url,
+            auth=auth,
+            ca_file=ca_file,
+            timeout=timeout,
+            user_agent=user_agent,
+            max_body_bytes=max_body_bytes,
+        )
 
     @property
     def base_url(self) -> str:

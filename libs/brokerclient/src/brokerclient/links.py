@@ -7,7 +7,7 @@ percent-encoded in full (`feat/x` is `feat%2Fx`).
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
 from brokerclient.errors import InvalidRequest, ProtocolError
 
@@ -31,13 +31,17 @@ def segment(name: str) -> str:
     """Encode a name as one path segment.
 
     Raises:
-        InvalidRequest: The name is empty or consists of dots that a path would swallow (`.`, `..`).
+        InvalidRequest: The name is empty, consists of dots that a path would swallow (`.`, `..`), or is no text that
+            UTF-8 can carry (JSON may hold halves of characters).
     """
     if not name.strip():
         raise InvalidRequest("A name is empty: give the pacticipant, version, branch or environment a name.")
     if name in {".", ".."}:
         raise InvalidRequest(f"The name {name!r} cannot be used in a URL: choose another.")
-    return quote(name, safe="")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"The name {name[:100]!a} cannot be used in a URL: choose another.") from None
 
 
 def path(template: str, *names: str) -> str:
@@ -67,14 +71,22 @@ def local_target(href: str, prefix: str) -> str:
     Raises:
         ProtocolError: The link is not a URL.
     """
-    try:
-        parts = urlsplit(href)
-    except ValueError:
-        raise ProtocolError(f"The broker sent a link that is not a URL: {href[:200]!r}.") from None
+    parts = _split(href)
     target = "/" + parts.path.lstrip("/")
     if prefix and (target == prefix or target.startswith(prefix + "/")):
         target = target[len(prefix) :] or "/"
     return f"{target}?{parts.query}" if parts.query else target
+
+
+def _split(href: str) -> SplitResult:
+    try:
+        return urlsplit(href)
+    except ValueError:
+        raise ProtocolError(f"The broker sent a link that is not a URL: {href[:200]!r}.") from None
+
+
+def _path_of(href: str) -> str:
+    return _split(href).path
 
 
 def parse_pact_link(href: str) -> PactLink:
@@ -85,7 +97,7 @@ def parse_pact_link(href: str) -> PactLink:
     Raises:
         ProtocolError: The link has another form.
     """
-    match = _PACT_VERSION.search(urlsplit(href).path)
+    match = _PACT_VERSION.search(_path_of(href))
     if match is None:
         raise ProtocolError(f"The broker sent a pact link of an unknown form: {href[:300]!r}.")
     return PactLink(unquote(match["provider"]), unquote(match["consumer"]), unquote(match["sha"]))
@@ -93,5 +105,5 @@ def parse_pact_link(href: str) -> PactLink:
 
 def provider_of(href: str) -> str | None:
     """Name of the provider in any `/pacts/provider/{p}/consumer/{c}/...` link, None if it is not one."""
-    match = _PACT.search(urlsplit(href).path)
+    match = _PACT.search(_path_of(href))
     return None if match is None else unquote(match["provider"])

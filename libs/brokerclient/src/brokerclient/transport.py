@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
@@ -10,7 +11,6 @@ from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError as Urllib3Error
 from urllib3.exceptions import NewConnectionError
@@ -66,13 +66,23 @@ class Transport:
     after construction.
     """
 
-    def __init__(self, base_url: str, *, auth: Auth, ca_file: str | None, timeout: float, user_agent: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: Auth,
+        ca_file: str | None,
+        timeout: float,
+        user_agent: str,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
         self.base_url, self.prefix = checked_base_url(base_url)
         self._origin = self.base_url[: len(self.base_url) - len(self.prefix)]
         self._auth = auth
         self._verify: str | bool = ca_file or True
         self._timeout = (min(timeout, _CONNECT_SECONDS), timeout)
         self._total = 6 * timeout
+        self._max_body_bytes = max_body_bytes
         self._session = requests.Session()
         self._session.headers.update({"Accept": ACCEPT, "User-Agent": user_agent})
         # A function as auth also keeps requests from reading ~/.netrc on our behalf.
@@ -166,9 +176,18 @@ class Transport:
 
     def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if isinstance(self._auth, BasicAuth):
-            pair = f"{self._auth.username}:{self._auth.password}"
-            request.headers.update(urllib3.make_headers(basic_auth=pair) if pair.isascii() else _basic_utf8(pair))
+            try:
+                pair = f"{self._auth.username}:{self._auth.password}".encode()
+            except UnicodeError:
+                raise BrokerUnauthorized("The user name or password is no text that UTF-8 can carry.") from None
+            request.headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
         elif isinstance(self._auth, BearerAuth):
+            # What cannot be sent must not get as far as http.client: its error repeats the whole header.
+            if not (self._auth.token.isascii() and self._auth.token.isprintable()):
+                raise BrokerUnauthorized(
+                    "The bearer token holds a line break or another character that HTTP cannot carry:"
+                    " give the token alone."
+                )
             request.headers["Authorization"] = f"Bearer {self._auth.token}"
         return request
 
@@ -218,9 +237,9 @@ class Transport:
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
             chunks.append(chunk)
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
+            if size > self._max_body_bytes:
                 raise ProtocolError(
-                    f"The answer to {method} {_short(target)} is larger than {MAX_BODY_BYTES} bytes:"
+                    f"The answer to {method} {_short(target)} is larger than {self._max_body_bytes} bytes:"
                     " ask the broker for less.",
                     status=response.status_code,
                     method=method,
@@ -249,6 +268,11 @@ class Transport:
                 f" ({self._timeout[1]:g} s).",
                 **where,
             ) from None
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            # Its words may repeat what was to be sent, credentials included.
+            raise InvalidRequest(
+                f"{method} {_short(target)} holds something that HTTP cannot carry.", **where
+            ) from None
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             # requests raises a bare OSError for a CA file that is not there.
             raise BrokerUnavailable(f"The CA file {self._verify} cannot be used: {error}.", **where) from None
@@ -270,7 +294,7 @@ class Transport:
         if status == 409:
             text = "\n".join(n.text for n in parse.notices(decoded or {})) or "\n".join(said) or "conflict"
             text = clean_block(text, _CONFLICT)
-            summary = words or text.splitlines()[0][:_SAID]
+            summary = words or clean(text, _SAID) or "conflict"
             raise Conflict(f"The broker refuses {request}: {summary}", text=text, **where)
         if status in {400, 422}:
             raise InvalidRequest(
@@ -332,12 +356,6 @@ def checked_base_url(base_url: str) -> tuple[str, str]:
         raise InvalidRequest(f"The broker's URL {base_url!r} must not have a query or fragment: {hint}.")
     prefix = parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{prefix}", prefix
-
-
-def _basic_utf8(pair: str) -> dict[str, str]:
-    from base64 import b64encode
-
-    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 def _decode(content: bytes) -> Any:

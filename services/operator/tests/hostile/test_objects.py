@@ -68,7 +68,15 @@ pods = st.builds(
     ended=st.lists(ends, max_size=2).map(tuple),
 )
 jobs = st.builds(
-    JobFacts, nasty_text, st.just("uid"), st.just("uid"), st.booleans(), st.booleans(), failed_reason=nasty_text
+    JobFacts,
+    nasty_text,
+    st.just("uid"),
+    st.just("uid"),
+    complete=st.booleans(),
+    failed=st.booleans(),
+    failed_reason=nasty_text,
+    failed_message=nasty_text,
+    complaint=nasty_text,
 )
 failed = st.dictionaries(
     st.sampled_from(["CreateJob", "CreateVerification", "PutWebhook", "EnsureEnvironment"]), failures, max_size=2
@@ -114,7 +122,11 @@ def consumer_plan(parsed: PactConsumer, data: st.DataObject) -> Plan:
         return first
     assert_harmless(first)
     job = data.draw(jobs)
-    known = {made[0]: JobFacts(made[0], "uid", "uid", job.complete, job.failed, job.failed_reason)}
+    known = {
+        made[0]: JobFacts(
+            made[0], "uid", "uid", complete=job.complete, failed=job.failed, failed_reason=job.failed_reason
+        )
+    }
     return plan_consumer(
         ConsumerFacts(
             parsed, facts.broker, facts.workload, known, {made[0]: data.draw(pods)}, SETTINGS, NOW, failed=facts.failed

@@ -47,6 +47,8 @@ _IN_USE_SECONDS: Final = 10.0
 """How long it is believed what is deployed: all providers of one sweep share one answer."""
 _THREADS: Final = 4
 """Requests to one broker at the same time."""
+_MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""Some ten thousand rows of a matrix; what a hostile broker can make the operator hold is a multiple of it."""
 _DETAILS: Final = 2000
 """Mismatches remembered; a result in the broker never changes."""
 _MISMATCH: Final = 500
@@ -146,7 +148,8 @@ class BrokerThreads:
         if known is None:
             try:
                 known = first_mismatch(client.verification_result(result.url).test_results)
-            except NotFound:
+            except (NotFound, ProtocolError):
+                # Only the words are missing: the result itself stands.
                 return ""
             self._details[result.url] = known
             while len(self._details) > _DETAILS:
@@ -268,7 +271,13 @@ class BrokerThreads:
         ca_file = await self._ca_file(known, broker)
         client = known.clients.get((credentials, ca_file))
         if client is None:
-            client = BrokerClient(broker.spec.url, auth=credentials, ca_file=ca_file, timeout=self._timeout)
+            client = BrokerClient(
+                broker.spec.url,
+                auth=credentials,
+                ca_file=ca_file,
+                timeout=self._timeout,
+                max_body_bytes=_MAX_BODY_BYTES,
+            )
             known.clients[credentials, ca_file] = client
         return client
 

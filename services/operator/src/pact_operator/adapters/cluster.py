@@ -234,10 +234,11 @@ def _controller_uid(manifest: Mapping[str, Any]) -> str | None:
     return next((str(item["uid"]) for item in references if item.get("controller")), None)
 
 
-def _decoded(value: str) -> str:
+def _decoded(value: str | None) -> str:
     try:
-        return base64.b64decode(value).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        # An empty value comes as null.
+        return base64.b64decode(value or "").decode()
+    except (binascii.Error, ValueError):
         return ""
 
 
