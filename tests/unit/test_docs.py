@@ -143,7 +143,7 @@ def test_names_of_our_group_in_the_text_exist() -> None:
     known |= {f"{plural}.{names.GROUP}" for plural in names.PLURALS.values()} | {f"{names.GROUP}/{names.VERSION}"}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        used = set(re.findall(rf"{re.escape(names.GROUP)}/[a-z0-9-]+(?:/v\d)?", text))
+        used = set(re.findall(rf"(?<![\w.]){re.escape(names.GROUP)}/[a-z0-9-]+(?:/v\d)?", text))
         assert used <= known, page
 
 
