@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from brokerclient import BranchVersion, Version
-from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, settled
+from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, rolled_out, settled
 from pact_cluster.demo_broker import Verdict, failure_text, version_to_publish
 from pact_cluster.demo_kube import condition
 from pact_cluster.demo_releases import broker, consumer, operator, provider
@@ -114,6 +114,22 @@ def test_a_condition_without_a_generation_is_taken_as_it_is() -> None:
     assert condition(body).current
     assert condition({"metadata": {}}).status == ""
     assert str(condition(None)) == "not looked at yet"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}, True),
+        ({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}, None),
+        ({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}, None),
+        ({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1}, None),
+        ({}, None),
+    ],
+)
+def test_a_rollout_is_over_when_only_its_own_pods_are_left(status: dict[str, int], expected: bool | None) -> None:
+    found = {"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
+    assert rolled_out("d", {"d": found}) is expected
+    assert rolled_out("another", {"d": found}) is None
 
 
 def verdict(version: str, *, success: bool, sha: str = "sha") -> Verdict:

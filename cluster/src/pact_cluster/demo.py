@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from brokerclient import BrokerClient
 from pact_cluster import demo_broker, demo_releases
@@ -375,11 +376,16 @@ def _nothing_leaves(run: Session, seen: Told) -> None:
 
 
 def broker_ready(run: Session, seen: Told) -> None:
-    """Wait until the operator reaches the broker and has set it up.
+    """Wait until broker and operator are rolled out, and the operator has reached the broker and set it up.
 
     Raises:
         ClusterError: It never does, or refuses the credentials.
     """
+    # Ready may still speak of the Pods before: a broker that is about to be replaced must not be asked.
+    for namespace, name in ((DEMO, demo_releases.BROKER), (SYSTEM, "pact-operator")):
+        what, look = f"the rollout of {name}", f"kubectl -n {namespace} describe deployment,pods"
+        judged = partial(rolled_out, name)
+        run.kube.wait("Deployment", namespace, judged, what=what, look=look, seconds=_BROKER_SECONDS, seen=seen)
 
     def judge(state: Mapping[str, Object]) -> bool | None:
         ready = condition(state.get("pact-broker"))
@@ -388,6 +394,15 @@ def broker_ready(run: Session, seen: Told) -> None:
 
     what, look = "the operator to reach the broker", f"kubectl -n {DEMO} get pods; kubectl -n {SYSTEM} get pods"
     run.kube.wait("PactBroker", DEMO, judge, what=what, look=look, seconds=_BROKER_SECONDS, seen=seen)
+
+
+def rolled_out(name: str, state: Mapping[str, Object]) -> bool | None:
+    """As `kubectl rollout status`: the controller has seen the spec, and only Pods of it are left, all available."""
+    found = state.get(name, {})
+    status, wanted = found.get("status", {}), found.get("spec", {}).get("replicas", 1)
+    seen = status.get("observedGeneration", 0) >= found.get("metadata", {}).get("generation", 1)
+    counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+    return True if seen and counts == [wanted] * 3 else None
 
 
 def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Told) -> str:
