@@ -288,6 +288,9 @@ class Kube:
 
     @staticmethod
     def _told(kind: str, state: Mapping[str, Object]) -> str:
+        if kind == "Deployment":
+            available = {name: condition(item, "Available") for name, item in sorted(state.items())}
+            return "; ".join(f"{name}: {told.message or told}" for name, told in available.items())
         if kind not in OUR_KINDS:
             return ", ".join(sorted(state))
         main = "Succeeded" if kind == "PactVerification" else "Ready"
