@@ -1,6 +1,7 @@
 """``python -m broker_lite``: serve until told to stop."""
 
 import os
+import signal
 import sys
 
 import uvicorn
@@ -29,6 +30,8 @@ def main() -> int:
     except StoreUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 75
+    # The server raises the signal that ended it once more after it has stopped in order: that was a normal stop.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         uvicorn.run(
             create_app(settings, store),

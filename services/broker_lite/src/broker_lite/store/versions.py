@@ -140,21 +140,30 @@ def facets(session: Session, version_ids: Collection[int], *, environments: bool
     result = {identifier: Facets() for identifier in version_ids}
     if not result:
         return result
-    newer = aliased(BranchVersion)
-    newest = (
-        select(func.max(newer.id)).where(newer.branch_id == BranchVersion.branch_id).correlate(BranchVersion)
-    ).scalar_subquery()
-    memberships = (
-        select(BranchVersion.version_id, Branch.name, BranchVersion.id == newest, BranchVersion.auto_created)
-        .join(Branch, Branch.id == BranchVersion.branch_id)
-        .where(BranchVersion.version_id.in_(result))
-        .order_by(BranchVersion.id)
+    # Heads and newest tagged versions are looked up per branch and tag, not per version: long branches stay cheap.
+    memberships = list(
+        session.execute(
+            select(BranchVersion.id, BranchVersion.version_id, Branch.id, Branch.name, BranchVersion.auto_created)
+            .join(Branch, Branch.id == BranchVersion.branch_id)
+            .where(BranchVersion.version_id.in_(result))
+            .order_by(BranchVersion.id)
+        )
     )
-    for version_id, name, latest, auto_created in session.execute(memberships):
-        result[version_id].branches.append(BranchMembership(name, bool(latest), auto_created))
-    tags = select(Tag.version_id, Tag.name, _newest_with_tag()).where(Tag.version_id.in_(result))
-    for version_id, name, newest_id in session.execute(tags.order_by(Tag.created_at, Tag.name)):
-        result[version_id].tags.append((name, newest_id == version_id))
+    heads = _branch_heads(session, {branch_id for _, _, branch_id, _, _ in memberships})
+    for identifier, version_id, branch_id, name, auto_created in memberships:
+        membership = BranchMembership(name, identifier == heads[branch_id], auto_created)
+        result[version_id].branches.append(membership)
+    tags = list(
+        session.execute(
+            select(Tag.version_id, Tag.name, Version.pacticipant_id)
+            .join(Version, Version.id == Tag.version_id)
+            .where(Tag.version_id.in_(result))
+            .order_by(Tag.created_at, Tag.name)
+        )
+    )
+    newest = _newest_tagged(session, {owner for _, _, owner in tags}, {name for _, name, _ in tags})
+    for version_id, name, owner in tags:
+        result[version_id].tags.append((name, newest[owner, name] == version_id))
     if environments:
         for version_id, environment in deployments.current_environments(session, result):
             if environment not in result[version_id].environments:
@@ -162,16 +171,27 @@ def facets(session: Session, version_ids: Collection[int], *, environments: bool
     return result
 
 
-def _newest_with_tag() -> ColumnElement[int]:
-    own, other, other_tag = aliased(Version), aliased(Version), aliased(Tag)
-    return (
-        select(func.max(other.id))
-        .join(other_tag, other_tag.version_id == other.id)
-        .join(own, own.id == Tag.version_id)
-        .where(other_tag.name == Tag.name, other.pacticipant_id == own.pacticipant_id)
-        .correlate(Tag)
-        .scalar_subquery()
+def _branch_heads(session: Session, branch_ids: Collection[int]) -> dict[int, int]:
+    """Head rows (of the membership table) by branch."""
+    statement = (
+        select(BranchVersion.branch_id, func.max(BranchVersion.id))
+        .where(BranchVersion.branch_id.in_(branch_ids))
+        .group_by(BranchVersion.branch_id)
     )
+    return {branch_id: head for branch_id, head in session.execute(statement)}  # noqa: C416 - rows are no pairs
+
+
+def _newest_tagged(
+    session: Session, pacticipant_ids: Collection[int], names: Collection[str]
+) -> dict[tuple[int, str], int]:
+    """The newest version with each tag, by pacticipant and tag."""
+    statement = (
+        select(Version.pacticipant_id, Tag.name, func.max(Version.id))
+        .join(Tag, Tag.version_id == Version.id)
+        .where(Version.pacticipant_id.in_(pacticipant_ids), Tag.name.in_(names))
+        .group_by(Version.pacticipant_id, Tag.name)
+    )
+    return {(owner, name): newest for owner, name, newest in session.execute(statement)}
 
 
 def page(
