@@ -55,6 +55,8 @@ class RawServer:
             head = b""
             while b"\r\n\r\n" not in head and (chunk := connection.recv(65536)):
                 head += chunk
+            if not head:
+                return
             line = head.split(b"\r\n", 1)[0].decode("latin-1")
             self.seen.append(line)
             with suppress(OSError):
