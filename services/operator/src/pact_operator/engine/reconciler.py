@@ -79,6 +79,8 @@ class Reconciler:
         self._recent = Recent(clock)
         self._cluster = cluster
         self._executor = Executor(cluster, brokers, self._look_at, self._recent)
+        self._brokers_looked: set[Key] = set()
+        """PactBrokers whose first look has ended."""
         self._brokers_seen: dict[Key, tuple[str, int]] = {}
         self._swept: dict[Key, tuple[str | None, int]] = {}
         """PactBroker -> what it told at the last sweep, and how many sweeps in a row it told the same."""
@@ -166,11 +168,7 @@ class Reconciler:
         return None
 
     def _dependents(self, kind: str, broker: Key) -> list[Body]:
-        return [
-            body
-            for body in self.snapshot.bodies(kind, broker.namespace)
-            if ((body.get("spec") or {}).get("brokerRef") or {}).get("name") == broker.name
-        ]
+        return [body for body in self.snapshot.bodies(kind, broker.namespace) if _broker_name(body) == broker.name]
 
     # -- looks
 
@@ -189,9 +187,24 @@ class Reconciler:
         while True:
             key = await self.queue.get()
             try:
-                await self.look(key)
+                if not self.waits_for_broker(key):
+                    await self.look(key)
             finally:
                 self.queue.done(key)
+
+    def waits_for_broker(self, key: Key) -> bool:
+        """Whether the PactBroker of an object must be looked at before it.
+
+        At the start everything is due at once, and what was looked at before its broker would be due once more after
+        it. The broker's first look brings on all that need it, however it ends.
+        """
+        if key.kind == names.BROKER or (body := self.snapshot.body(key)) is None:
+            return False
+        broker = Key(names.BROKER, key.namespace, _broker_name(body))
+        if broker in self._brokers_looked or self.snapshot.body(broker) is None:
+            return False
+        self.hint(broker, "start")
+        return True
 
     async def look(self, key: Key) -> Outcome:
         """Looks at one object and plans its next look; what goes wrong is logged and tried again later.
@@ -215,9 +228,18 @@ class Reconciler:
         else:
             self._reported.pop(key, None)
         self._plan_next(key, done)
+        if key.kind == names.BROKER:
+            self._first_look_ended(key)
         self._last_look = self._clock.now()
         self._observer.looked(key.kind, done.outcome, time.monotonic() - started)
         return done.outcome
+
+    def _first_look_ended(self, broker: Key) -> None:
+        if self.snapshot.body(broker) is None:
+            self._brokers_looked.discard(broker)
+        elif broker not in self._brokers_looked:
+            self._brokers_looked.add(broker)
+            self._hint_dependents(broker)
 
     def _plan_next(self, key: Key, done: Done) -> None:
         if done.outcome in (Outcome.FAILED, Outcome.CONFLICT, Outcome.ERROR):
@@ -310,9 +332,20 @@ class Reconciler:
             self._swept.pop(key, None)
         else:
             self._brokers_seen[key] = seen
+        self._hint_dependents(key)
+
+    def _hint_dependents(self, key: Key) -> None:
         for kind in (names.PROVIDER, names.CONSUMER, names.VERIFICATION):
             for dependent in self._dependents(kind, key):
                 self.hint(Key(kind, key.namespace, dependent["metadata"]["name"]), "broker")
+
+
+def _broker_name(body: Body) -> str:
+    # An object that is kept since before the schema was as it is may hold anything.
+    spec = body.get("spec")
+    ref = spec.get("brokerRef") if isinstance(spec, Mapping) else None
+    name = ref.get("name") if isinstance(ref, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _at_rest(provider: Body) -> bool:

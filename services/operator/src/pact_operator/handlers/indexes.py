@@ -12,6 +12,9 @@ from pact_operator.engine.snapshot import Body
 
 T = TypeVar("T")
 
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""A second copy of the whole object, for `kubectl apply` alone."""
+
 # Two ways to look one of our objects up: by its name, and all of a kind in a namespace; and a PactVerification also by
 # its PactProvider. One index holds all, as kopf makes an index per function.
 _NAME, _KIND, _PROVIDER = "name", "kind", "provider"
@@ -101,6 +104,8 @@ def _last(store: Iterable[T]) -> T | None:
 
 def _slim(body: Body) -> Body:
     meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
+    if _APPLIED in (annotations := meta.get("annotations") or {}):
+        meta["annotations"] = {key: value for key, value in annotations.items() if key != _APPLIED}
     return {**body, "metadata": meta}
 
 

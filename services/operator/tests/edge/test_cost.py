@@ -1,0 +1,116 @@
+"""What a sweep and a start cost, counted: neither may grow with what is at rest."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pact_operator.api import names
+from pact_operator.core.facts import Contract, Failure, Key, Result, Trouble
+from pact_operator.engine.queue import KeyedQueue
+from pact_operator.engine.reconciler import Reconciler
+from pact_operator.ports import BrokerFailureError
+
+WRITES = {"create", "delete", "patch_status", "set_finalizers", "event", "put_webhook", "ensure_environment"}
+CONTRACTS = tuple(Contract(f"consumer-{n}", f"sha-{n}", f"http://broker/{n}") for n in range(10))
+
+
+def scene(world: Any, providers: int) -> Key:
+    """A broker and its providers, each with ten contracts that hold."""
+    world.contracts_in_scope = CONTRACTS
+    world.held = {(c.consumer, c.content_sha): Result(c.consumer, c.content_sha, success=True) for c in CONTRACTS}
+    world.counted = "10 results"
+    for number in range(providers):
+        spec = {"brokerRef": {"name": "broker"}, "pacticipant": f"p{number}", "version": {"value": "1"}}
+        world.put(names.PROVIDER, f"p{number}", {**spec, "target": {"service": {"name": "p"}}})
+    key: Key = world.put(names.BROKER, "broker", {"url": "http://broker", "pollInterval": "30s"})
+    return key
+
+
+async def drain(world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]) -> list[Key]:
+    """Does what the workers do until nothing is due; what is written is seen at once. Returns who was looked at."""
+    looked = []
+    while (key := queue.take()) is not None:
+        if not reconciler.waits_for_broker(key):
+            before = len(world.calls)
+            await reconciler.look(key)
+            looked.append(key)
+            for call in world.calls[before:]:
+                if call[0] == "patch_status":
+                    world.objects[call[1]]["status"] = call[2]
+        queue.done(key)
+    return looked
+
+
+@pytest.mark.parametrize("providers", [3, 30])
+async def test_a_quiet_sweep_asks_two_questions_whatever_the_number_of_providers(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any, providers: int
+) -> None:
+    scene(world, providers)
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    assert len(await drain(world, reconciler, queue)) == providers + 1
+    for _ in range(5):
+        world.calls.clear()
+        clock.time += 30
+        assert [key.kind for key in await drain(world, reconciler, queue)] == [names.BROKER]
+        assert [call[0] for call in world.calls] == ["check", "fingerprint"]
+        assert not WRITES & {call[0] for call in world.calls}
+
+
+async def test_a_start_looks_at_everybody_once_and_at_the_broker_first(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]
+) -> None:
+    broker = scene(world, 30)
+    # A worker may come to a provider before the broker's own event has come.
+    early = Key(names.PROVIDER, "team", "p7")
+    reconciler.hint_object(early, world.objects[early])
+    assert queue.take() == early
+    assert reconciler.waits_for_broker(early)
+    queue.done(early)
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    looked = await drain(world, reconciler, queue)
+    assert looked[0] == broker
+    assert len(looked) == len(set(looked)) == 31
+    assert len(world.called("contracts")) == len(world.called("results")) == 30
+
+
+async def test_a_broker_whose_first_look_fails_holds_nobody_up(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]
+) -> None:
+    scene(world, 3)
+    world.errors["check"] = RuntimeError("a bug")
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    looked = await drain(world, reconciler, queue)
+    assert {key.name for key in looked} == {"broker", "p0", "p1", "p2"}
+
+
+async def test_a_broker_that_is_away_is_asked_once_at_the_start_by_each(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]
+) -> None:
+    scene(world, 3)
+    away = BrokerFailureError(Failure(Trouble.UNAVAILABLE, "down"))
+    world.errors |= {"check": away, "fingerprint": away, "contracts": away}
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    await drain(world, reconciler, queue)
+    assert len(world.called("contracts")) == 3
+
+
+async def test_the_workers_wait_for_the_broker(world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]) -> None:
+    scene(world, 5)
+    reconciler.hint(Key(names.PROVIDER, "team", "p0"), "watch")
+    reconciler.open()
+    working = asyncio.create_task(reconciler.run(4))
+    await eventually(lambda: len(world.called("results")) == 5)
+    working.cancel()
+    assert [call[0] for call in world.calls][:2] == ["check", "patch_status"], "the broker was first"
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  (what it waits for has no event of its own)
+            await asyncio.sleep(0)
