@@ -148,6 +148,7 @@ def matrix(client: BrokerClient, consumer: str, providers: tuple[str, ...], *, t
         providers: Names of the providers.
         told: Of so many, the newest, the broker is also asked what failed; each is a question of its own.
     """
+    _reconnect(client)
     found: list[MatrixRow] = []
     for provider in providers:
         selectors = [{"pacticipant": consumer}, {"pacticipant": provider}]
@@ -174,11 +175,17 @@ def matrix(client: BrokerClient, consumer: str, providers: tuple[str, ...], *, t
 
 def contents(client: BrokerClient, consumer: str, providers: tuple[str, ...]) -> dict[str, str]:
     """The content that each provider has to keep of a consumer's newest main version: provider to content SHA."""
+    _reconnect(client)
     found: dict[str, str] = {}
     for provider in providers:
         for pact in client.pacts_for_verification(provider, selectors=[{"mainBranch": True, "consumer": consumer}]):
             found[provider] = pact.content_sha
     return found
+
+
+def _reconnect(client: BrokerClient) -> None:
+    # A broker closes connections that idle; through a forwarded port that goes unseen until the next request fails.
+    client.close()
 
 
 def _failures(client: BrokerClient, url: str) -> tuple[str, ...]:
