@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pact_cluster.baseimages import apt_sources, pip_conf, pip_settings, read_recipe
+from pact_cluster.baseimages import apt_sources, npmrc, pip_conf, pip_settings, read_recipe
 from pact_cluster.cli import main
 from pact_cluster.engine import daemon_command, lacks_resource_capability
 from pact_cluster.errors import ClusterError, CommandFailedError
@@ -98,6 +98,28 @@ def test_pip_settings_that_a_build_needs() -> None:
     ]
 
 
+def test_npm_settings_that_a_build_needs_and_no_others() -> None:
+    listed = {
+        "registry": "https://npm.example.test/",
+        "@team:registry": "https://team.example.test/",
+        "noproxy": [""],
+        "https-proxy": None,
+        "strict-ssl": True,
+        "cafile": "/home/me/ca.pem",
+        "prefix": "/home/me",
+        "//npm.example.test/:_authToken": "(protected)",
+    }
+
+    assert npmrc(listed, certificates="/etc/npm/ca.pem").splitlines() == [
+        "@team:registry=https://team.example.test/",
+        "cafile=/etc/npm/ca.pem",
+        "registry=https://npm.example.test/",
+        "strict-ssl=true",
+        "update-notifier=false",
+    ]
+    assert "noproxy=a,b\n" in npmrc({"noproxy": ["a", "b"]}, certificates="/x")
+
+
 def test_apt_sources_of_debian_itself_and_no_others() -> None:
     files = {
         "debian.sources": "Types: deb\nURIs: http://x\nSuites: bookworm bookworm-updates\nComponents: main\n",
@@ -118,6 +140,8 @@ def test_recipes_build_on_each_other() -> None:
     assert set(runtime.packages) < set(build.packages)
     assert "python3-pip" in build.packages
     assert "python3-pip" not in runtime.packages
+    assert "npm" in read_recipe(text, "nodejs-build").packages
+    assert not [p for p in read_recipe(text, "nodejs").packages if p == "npm" or "python" in p]
     with pytest.raises(ClusterError, match="no table ruby"):
         read_recipe(text, "ruby")
 

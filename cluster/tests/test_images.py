@@ -10,6 +10,7 @@ from pact_cluster.images import (
     build_images,
     content_key,
     copied_sources,
+    declared_arguments,
     dockerfile_of,
     full_name,
     layer_traces,
@@ -34,6 +35,14 @@ def test_what_a_dockerfile_copies_from_the_context() -> None:
     assert copied_sources(DOCKERFILE) == ["jobs/x/requirements.lock", "libs/a/src", "jobs/x/src", "jobs/x/with space"]
 
 
+def test_a_dockerfile_says_which_base_images_it_starts_from() -> None:
+    assert declared_arguments(DOCKERFILE) == {"PYTHON_IMAGE"}
+    assert declared_arguments("ARG NODE_IMAGE=node:22-slim\nARG RUNTIME_IMAGE\nFROM x\n# ARG NOT\n") == {
+        "NODE_IMAGE",
+        "RUNTIME_IMAGE",
+    }
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     for path in ("jobs/x/requirements.lock", "libs/a/src/a/__init__.py", "jobs/x/src/x.py", "jobs/x/with space/f"):
@@ -55,6 +64,16 @@ def test_the_key_follows_what_goes_in_and_nothing_else(root: Path) -> None:
     assert content_key(root, dockerfile, {"PYTHON_IMAGE": "other"}) != key
     (root / "libs/a/src/a/__init__.py").write_text("changed")
     assert content_key(root, dockerfile, {}) != key
+
+
+def test_an_example_is_an_image_too_and_an_unknown_name_is_told_which_there_are(root: Path) -> None:
+    example = root / "examples/node/provider/Dockerfile"
+    example.parent.mkdir(parents=True)
+    example.write_text("FROM x\n")
+
+    assert dockerfile_of(root, "node-provider") == example
+    with pytest.raises(ClusterError, match=r"No image node-consumer: .*verifier, node-provider, postgres\."):
+        dockerfile_of(root, "node-consumer")
 
 
 def test_a_source_that_is_not_there_is_named(root: Path) -> None:

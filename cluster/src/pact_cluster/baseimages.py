@@ -1,8 +1,8 @@
 """Base images where no registry answers: Debian packages, unpacked into a folder, made into one layer.
 
-The image that builds (`PYTHON_IMAGE`) carries this machine's pip settings and certificates, so that `pip install`
-reaches a package index; the one that runs (`RUNTIME_IMAGE`) carries nothing of this machine. The first is never
-pushed, and no layer of it gets into a final image.
+The image that builds (`PYTHON_IMAGE`, `NODE_IMAGE`) carries this machine's pip or npm settings and certificates, so
+that `pip install` and `npm ci` reach a package index; the one that runs (`RUNTIME_IMAGE`) carries nothing of this
+machine. The first is never pushed, and no layer of it gets into a final image.
 """
 
 import ast
@@ -14,18 +14,20 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pact_cluster.engine import Engine, install_packages
 from pact_cluster.errors import ClusterError, CommandFailedError
 from pact_cluster.nodeimage import import_tree
 from pact_cluster.report import Reporter
 from pact_cluster.shell import run, which
-from pact_cluster.workspace import Workspace, fingerprint, tree_parts
+from pact_cluster.workspace import Workspace, fingerprint
 
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _PIP_FOLDER = "etc/pip"
+_NPM_FOLDER = "etc/npm"
 # Manuals, translations and the package manager's own records; copyright files stay.
 _UNUSED = (
     "etc/apt",
@@ -44,16 +46,19 @@ _UNUSED = (
 )
 # Settings of pip that a build needs to reach its index. Paths of this machine mean nothing inside a build.
 _PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+# The same of npm, with the registries of scopes (`@scope:registry`). Credentials stay out.
+_NPM_SETTINGS = re.compile(r"(@[^:]+:)?registry|(https-)?proxy|noproxy|strict-ssl|fetch-(retries|timeout)")
 _USERS = "root:x:0:0:root:/root:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\napp:x:10001:10001::/tmp:/bin/sh\n"
 _GROUPS = "root:x:0:\npostgres:x:999:\napp:x:10001:\n"
+_PUBLIC_HOSTS = ("pypi.org", "registry.npmjs.org")
 
 
 @dataclass(frozen=True)
 class Bases:
-    """The local base images.
+    """The local base images of a language.
 
     Attributes:
-        build: For `PYTHON_IMAGE`.
+        build: For `PYTHON_IMAGE` or `NODE_IMAGE`.
         runtime: For `RUNTIME_IMAGE`.
     """
 
@@ -110,6 +115,26 @@ def pip_conf(settings: Mapping[str, str], *, certificates: str) -> str:
     return "\n".join(["[global]", *lines, "disable-pip-version-check = true", ""])
 
 
+def npmrc(settings: Mapping[str, Any], *, certificates: str) -> str:
+    """An npmrc with those settings of `npm config list --json` that matter inside a build.
+
+    Args:
+        settings: Names and values, npm's defaults among them.
+        certificates: A certificate bundle's path inside the image.
+    """
+    # An empty list is npm's way to say that nothing is set.
+    values = {
+        name: value
+        for name, value in settings.items()
+        if _NPM_SETTINGS.fullmatch(name) and value not in (None, "", [], [""])
+    } | {"cafile": certificates}
+    lines = []
+    for name, value in sorted(values.items()):
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        lines.append(f"{name}={text if isinstance(text, str) else json.dumps(text)}")
+    return "\n".join([*lines, "update-notifier=false", ""])
+
+
 def apt_sources(files: Mapping[str, str], codename: str) -> list[str]:
     """Those apt sources (path to contents) that offer this Debian's `main`, and no third party's."""
     pattern = re.compile(rf"^\s*(deb\s.*\b|Suites:.*\b){re.escape(codename)}\b", re.MULTILINE)
@@ -122,16 +147,27 @@ def apt_sources(files: Mapping[str, str], codename: str) -> list[str]:
 
 def ensure_python_bases(workspace: Workspace, engine: Engine, report: Reporter) -> Bases:
     """The two Python base images, made if they are not there or their inputs have changed."""
-    certificates, settings = _machine_settings()
+    settings = _pip_settings()
+    extra = {
+        f"{_PIP_FOLDER}/ca.pem": _certificates(settings.get("cert")),
+        "etc/pip.conf": pip_conf(settings, certificates=f"/{_PIP_FOLDER}/ca.pem"),
+    }
     return Bases(
-        build=_ensure(
-            workspace,
-            engine,
-            "python-build",
-            report,
-            extra={f"{_PIP_FOLDER}/ca.pem": certificates, "etc/pip.conf": settings},
-        ),
+        build=_ensure(workspace, engine, "python-build", report, extra=extra),
         runtime=_ensure(workspace, engine, "python", report),
+    )
+
+
+def ensure_node_bases(workspace: Workspace, engine: Engine, report: Reporter) -> Bases:
+    """The two Node base images, made if they are not there or their inputs have changed."""
+    settings = _npm_settings()
+    extra = {
+        f"{_NPM_FOLDER}/ca.pem": _npm_certificates(settings),
+        f"{_NPM_FOLDER}/npmrc": npmrc(settings, certificates=f"/{_NPM_FOLDER}/ca.pem"),
+    }
+    return Bases(
+        build=_ensure(workspace, engine, "nodejs-build", report, extra=extra),
+        runtime=_ensure(workspace, engine, "nodejs", report),
     )
 
 
@@ -154,10 +190,12 @@ def ensure_postgres(workspace: Workspace, engine: Engine, report: Reporter) -> s
 
 def machine_markers() -> list[bytes]:
     """Byte strings that only this machine's settings would bring into an image: index hosts, private authorities."""
-    certificates, _ = _machine_settings()
-    settings = _pip_settings()
-    hosts = [re.sub(r"^\w+://([^/@]*@)?", "", url).split("/")[0] for url in settings.get("index-url", "").split()]
-    markers = [host.encode() for host in hosts if host and host != "pypi.org"]
+    pip, npm = _pip_settings(), _npm_settings()
+    urls = [*pip.get("index-url", "").split(), *(str(url) for name, url in npm.items() if name.endswith("registry"))]
+    hosts = [re.sub(r"^\w+://([^/@]*@)?", "", url).split("/")[0] for url in urls]
+    markers = [host.encode() for host in dict.fromkeys(hosts) if host and host not in _PUBLIC_HOSTS]
+    bundles = {_certificates(pip.get("cert")), _npm_certificates(npm)}
+    certificates = "\n".join(sorted(bundles))
     public = "".join(p.read_text() for p in sorted(Path("/usr/share/ca-certificates").rglob("*.crt")))
     for body in re.findall(r"-----BEGIN CERTIFICATE-----\s(.*?)-----END", certificates, re.DOTALL):
         lines = body.split()
@@ -174,11 +212,32 @@ def _pip_settings() -> dict[str, str]:
         return {}
 
 
-def _machine_settings() -> tuple[str, str]:
-    settings = _pip_settings()
-    candidates = [settings.get("cert"), os.environ.get("SSL_CERT_FILE"), f"/{_BUNDLE}"]
+def _npm_settings() -> dict[str, Any]:
+    """What npm says of itself; empty where there is no npm: its defaults hold then."""
+    npm = which("npm")
+    if npm is None:
+        return {}
+    try:
+        settings: dict[str, Any] = json.loads(run([npm, "config", "list", "--json"]))
+    except (CommandFailedError, ValueError):
+        return {}
+    return settings
+
+
+def _npm_certificates(settings: Mapping[str, Any]) -> str:
+    """What npm trusts: its own bundle if it names one, else this machine's and what Node is told to add."""
+    extra = Path(os.environ.get("NODE_EXTRA_CA_CERTS", ""))
+    bundle = _certificates(settings.get("cafile"))
+    if settings.get("cafile") or not extra.is_file() or extra.read_text() in bundle:
+        return bundle
+    return f"{bundle}\n{extra.read_text()}"
+
+
+def _certificates(configured: str | None) -> str:
+    """The bundle that a client of a package index is told to trust, or else this machine's."""
+    candidates = [configured, os.environ.get("SSL_CERT_FILE"), f"/{_BUNDLE}"]
     bundle = next((Path(c) for c in candidates if c and Path(c).is_file()), None)
-    return bundle.read_text() if bundle else "", pip_conf(settings, certificates=f"/{_PIP_FOLDER}/ca.pem")
+    return bundle.read_text() if bundle else ""
 
 
 def _ensure(
@@ -190,9 +249,9 @@ def _ensure(
     extra: Mapping[str, str] | None = None,
     executable: tuple[str, ...] = (),
 ) -> str:
-    sources = workspace.sources / "base-images"
-    inputs = json.dumps([name, _codename(), dict(extra or {})], sort_keys=True)
-    key = fingerprint([inputs, Path(__file__).read_bytes(), *tree_parts(sources, "packages.toml")])
+    recipe = read_recipe((workspace.sources / "base-images/packages.toml").read_text(), name)
+    inputs = json.dumps([name, _codename(), asdict(recipe), dict(extra or {})], sort_keys=True)
+    key = fingerprint([inputs, Path(__file__).read_bytes()])
     reference = f"localhost/pact-{name}:{key}"
     with workspace.locked(f"base-{name}"):
         if engine.image_id(reference):
@@ -203,7 +262,6 @@ def _ensure(
                 "make docker.io reachable, or run this as root on Debian."
             )
         install_packages(report)
-        recipe = read_recipe((sources / "packages.toml").read_text(), name)
         with (
             report.step(f"Making the base image {name} from Debian packages") as step,
             tempfile.TemporaryDirectory(prefix="base-", dir=workspace.cache) as scratch,
@@ -224,7 +282,9 @@ def _ensure(
 def _configuration(name: str, root: Path) -> list[str]:
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     if name != "postgres":
-        return [f"ENV PATH={path}", "ENV LANG=C.UTF-8", 'CMD ["python3"]']
+        program = "node" if name.startswith("nodejs") else "python3"
+        changes = [f"ENV PATH={path}", "ENV LANG=C.UTF-8", f'CMD ["{program}"]']
+        return [*changes, f"ENV NPM_CONFIG_GLOBALCONFIG=/{_NPM_FOLDER}/npmrc"] if name == "nodejs-build" else changes
     programs = next(root.glob("usr/lib/postgresql/*/bin"))
     return [
         f"ENV PATH=/{programs.relative_to(root)}:{path}",

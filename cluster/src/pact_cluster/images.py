@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
-from pact_cluster.baseimages import ensure_postgres, ensure_python_bases, machine_markers
+from pact_cluster.baseimages import Bases, ensure_node_bases, ensure_postgres, ensure_python_bases, machine_markers
 from pact_cluster.engine import Engine, ensure_engine
 from pact_cluster.errors import ClusterError, CommandFailedError
 from pact_cluster.kind import Cluster, _kind, ensure_cluster, uses_local_images
@@ -26,20 +26,27 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 
 def dockerfile_of(root: Path, name: str) -> Path:
-    """The Dockerfile of an image.
+    """The Dockerfile of an image: of a service, a job, or an example such as `node-consumer` in examples/node/consumer.
 
     Raises:
         ClusterError: No part of that name has one.
     """
     folder = name.replace("-", "_")
-    for kind in ("services", "jobs"):
-        path = root / kind / folder / "Dockerfile"
-        if path.is_file():
-            return path
+    example = name.replace("-", "/", 1)
+    for path in (f"services/{folder}", f"jobs/{folder}", f"examples/{example}"):
+        dockerfile = root / path / "Dockerfile"
+        if dockerfile.is_file():
+            return dockerfile
+    examples = [f"{path.parts[-3]}-{path.parts[-2]}" for path in sorted(root.glob("examples/[a-z]*/[a-z]*/Dockerfile"))]
     raise ClusterError(
         f"No image {name}: there is no services/{folder}/Dockerfile nor jobs/{folder}/Dockerfile; "
-        f"there are {', '.join([*NAMES, 'postgres'])}."
+        f"there are {', '.join([*NAMES, *examples, 'postgres'])}."
     )
+
+
+def declared_arguments(dockerfile: str) -> set[str]:
+    """The names of a Dockerfile's build arguments."""
+    return set(re.findall(r"^ARG\s+(\w+)", dockerfile, re.MULTILINE))
 
 
 def copied_sources(dockerfile: str) -> list[str]:
@@ -142,16 +149,13 @@ def build_images(
         )
     engine = ensure_engine(workspace, report)
     local = uses_local_images(workspace, engine, report)
-    arguments: dict[str, str] = {}
-    if local and dockerfiles:
-        bases = ensure_python_bases(workspace, engine, report)
-        arguments = {"PYTHON_IMAGE": bases.build, "RUNTIME_IMAGE": bases.runtime}
+    arguments = _base_arguments(workspace, engine, dockerfiles, report) if local else {name: {} for name in dockerfiles}
     built: dict[str, str] = {}
     if "postgres" in wanted:
         built["postgres"] = _postgres(workspace, engine, wanted["postgres"], report)
     with ThreadPoolExecutor(max_workers=max(1, min(4, os.cpu_count() or 1))) as pool:
         running = {
-            name: pool.submit(_build, workspace, engine, name, file, wanted[name], arguments, local, report)
+            name: pool.submit(_build, workspace, engine, name, file, wanted[name], arguments[name], local, report)
             for name, file in dockerfiles.items()
         }
     for name, future in running.items():
@@ -195,7 +199,7 @@ def load_images(workspace: Workspace, references: Iterable[str], report: Reporte
 
 
 def machine_settings_in(workspace: Workspace, reference: str) -> list[str]:
-    """Traces of this machine's own settings in an image: a package index's address, private authorities, pip's files.
+    """Traces of this machine's own settings in an image: index addresses, private authorities, clients' files.
 
     Every layer is looked at, with files that a later layer hides, and the image's history.
 
@@ -212,7 +216,8 @@ def machine_settings_in(workspace: Workspace, reference: str) -> list[str]:
     history = engine.docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", reference)
     configuration = engine.docker("image", "inspect", "--format", "{{json .Config}}", reference)
     found = [
-        f"setting {word}" for word in re.findall(r"\b(?:PIP_\w+|\w*_proxy|\w*_PROXY)=\S+", history + configuration)
+        f"setting {word}"
+        for word in re.findall(r"\b(?:PIP_\w+|NPM_CONFIG_\w+|\w*_proxy|\w*_PROXY)=\S+", history + configuration)
     ]
     found += [f"text {m.decode()} in the history" for m in markers if m in (history + configuration).encode()]
     with tempfile.TemporaryDirectory(dir=workspace.cache) as scratch:
@@ -234,12 +239,28 @@ def machine_settings_in(workspace: Workspace, reference: str) -> list[str]:
 def layer_traces(layer: tarfile.TarFile, markers: list[bytes]) -> Iterator[str]:
     """Traces of the machine in one layer: pip's and other clients' files, and files that hold a marker."""
     for member in layer:
-        if PurePosixPath(member.name).name in {"pip.conf", ".pip", ".netrc", ".pypirc"}:
+        if PurePosixPath(member.name).name in {"pip.conf", ".pip", ".netrc", ".pypirc", ".npmrc", "npmrc"}:
             yield f"file {member.name}"
         content = layer.extractfile(member) if member.isfile() else None
         if content is not None:
             data = content.read()
             yield from (f"text {m.decode(errors='replace')} in {member.name}" for m in markers if m in data)
+
+
+def _base_arguments(
+    workspace: Workspace, engine: Engine, dockerfiles: Mapping[str, Path], report: Reporter
+) -> dict[str, dict[str, str]]:
+    """The build arguments that put local base images in place of the official ones, for each image's name."""
+    makers = {"PYTHON_IMAGE": ensure_python_bases, "NODE_IMAGE": ensure_node_bases}
+    arguments: dict[str, dict[str, str]] = {}
+    made: dict[str, Bases] = {}
+    for name, dockerfile in dockerfiles.items():
+        arguments[name] = {}
+        for argument in sorted(makers.keys() & declared_arguments(dockerfile.read_text())):
+            if argument not in made:
+                made[argument] = makers[argument](workspace, engine, report)
+            arguments[name] = {argument: made[argument].build, "RUNTIME_IMAGE": made[argument].runtime}
+    return arguments
 
 
 def _postgres(workspace: Workspace, engine: Engine, tag: str | None, report: Reporter) -> str:
