@@ -481,3 +481,17 @@ def test_credentials_go_with_every_request_and_netrc_is_not_read(
             client.check()
     sent = [headers.get("Authorization") for _, _, headers, _ in broker.requests]
     assert sent == [None, "Basic dTpww6Q6c3M=", "Bearer tok"]
+
+
+def test_the_environments_proxy_counts_unless_the_broker_is_excepted(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with BrokerClient(broker.url) as client, pytest.raises(BrokerUnavailable):
+        client.get_pact("/p")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    broker.answer(200, {})
+    with BrokerClient(broker.url) as client:
+        client.get_pact("/p")

@@ -1,6 +1,7 @@
 """HTTP as we want it towards a broker: bounded in time and size, never to another host, one family of errors."""
 
 import json
+import os
 import re
 import time
 from base64 import b64encode
@@ -79,12 +80,17 @@ class Transport:
         self.base_url, self.prefix = checked_base_url(base_url)
         self._origin = self.base_url[: len(self.base_url) - len(self.prefix)]
         self._auth = auth
-        self._verify: str | bool = ca_file or True
+        self._verify: str | bool = (
+            ca_file or os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
         self._timeout = (min(timeout, _CONNECT_SECONDS), timeout)
         self._total = 6 * timeout
         self._max_body_bytes = max_body_bytes
         self._session = requests.Session()
         self._session.headers.update({"Accept": ACCEPT, "User-Agent": user_agent})
+        # Proxies and CA bundle of the environment count, but are looked up once: per request that is a sixth of it.
+        self._session.trust_env = False
+        self._session.proxies = requests.utils.get_environ_proxies(self.base_url)
         # A function as auth also keeps requests from reading ~/.netrc on our behalf.
         self._session.auth = self._authorize
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
