@@ -167,6 +167,32 @@ def test_the_module_starts_serves_and_stops(tmp_path: Path) -> None:
     assert any(line["message"] == "ready" for line in lines)
 
 
+def test_a_database_that_starts_later_is_waited_for(tmp_path: Path) -> None:
+    late = tmp_path / "late"
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[1] / "src"),
+        "PACT_BROKER_DATABASE_URL": f"sqlite:///{late}/store.db",
+        "PACT_BROKER_DATABASE_CONNECT_MAX_RETRIES": "20",
+        "PACT_BROKER_HOST": "127.0.0.1",
+        "PACT_BROKER_PORT": str(_free_port()),
+    }
+    command = [sys.executable, "-m", "broker_lite"]
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(json.loads(line)["message"])
+        if "trying again" in line:
+            late.mkdir(exist_ok=True)
+        if "running" in line:
+            break
+    process.terminate()
+    process.stderr.read()
+    assert process.wait(60) == 0
+    assert any("trying again" in message for message in seen), seen
+
+
 def _free_port() -> int:
     import socket
 

@@ -1,14 +1,36 @@
 """``python -m broker_lite``: serve until told to stop."""
 
+import logging
 import os
 import signal
 import sys
+import time
 
 import uvicorn
 
 from broker_lite import config, log
 from broker_lite.app import create_app
 from broker_lite.store.engine import Store, StoreUnavailableError, connect
+
+logger = logging.getLogger("broker_lite")
+
+
+_LONGEST_PAUSE = 5.0
+"""Seconds: a database that starts beside this server is there within a few of them."""
+
+
+def _migrate(store: Store, retries: int) -> None:
+    """Bring the tables to the current form once the database is there; it may be starting, too."""
+    for attempt in range(retries):
+        try:
+            store.migrate()
+        except StoreUnavailableError as error:
+            pause = min(0.5 * 2**attempt, _LONGEST_PAUSE)
+            logger.warning("%s; trying again in %g seconds (%d of %d)", error, pause, attempt + 1, retries)
+            time.sleep(pause)
+        else:
+            return
+    store.migrate()
 
 
 def main() -> int:
@@ -26,7 +48,7 @@ def main() -> int:
     log.configure(settings.log_level)
     try:
         store = Store(connect(settings.database_url))
-        store.migrate()
+        _migrate(store, settings.connect_retries)
     except StoreUnavailableError as error:
         sys.stderr.write(f"{error}\n")
         return 75

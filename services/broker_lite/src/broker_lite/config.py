@@ -28,6 +28,7 @@ class Settings:
 
     Attributes:
         database_url: SQLAlchemy URL of the store.
+        connect_retries: how often to try again while the database cannot be reached at the start.
         base_urls: public URLs of this server, for links; empty: from the request's headers.
         host, port: where to listen.
         writer: read-write user, if basic authentication is on.
@@ -46,6 +47,7 @@ class Settings:
     """
 
     database_url: str = field(repr=False)
+    connect_retries: int = 0
     base_urls: tuple[str, ...] = ()
     host: str = "0.0.0.0"  # noqa: S104 - a container listens on all its addresses
     port: int = 9292
@@ -135,6 +137,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         )
     return Settings(
         database_url=_database_url(read),
+        connect_retries=read.integer("DATABASE_CONNECT_MAX_RETRIES", 0, 0, 1000),
         base_urls=tuple(_base_url(url) for url in read.words("BASE_URL", ())),
         host=read.text("HOST", "0.0.0.0"),  # noqa: S104
         port=read.integer("PORT", 9292, 1, 65535),
