@@ -14,7 +14,7 @@ from brokerclient import BrokerClient
 from pact_cluster import Workspace
 from pact_cluster.demo_broker import connected
 from pact_cluster.demo_kube import GROUP, OUR_KINDS, VERSION, Condition, Kube, Object, condition
-from pact_cluster.demo_releases import CONSUMER, DEMO, FLASK, RESTRICTED, SYSTEM
+from pact_cluster.demo_releases import CONSUMER, DEMO, FLASK, RESTRICTED, SYSTEM, USES_BROKER
 
 WAIT_SECONDS = 120.0
 E2E_LABEL = "pact-operator.dev/e2e"
@@ -75,7 +75,7 @@ class Kind:
     def namespace(self, case: str) -> str:
         """A fresh namespace in which only hardened Pods may run."""
         name = f"e2e-{case}-{secrets.token_hex(3)}"
-        self.kube.ensure_namespace(name, {**RESTRICTED, E2E_LABEL: "true"})
+        self.kube.ensure_namespace(name, {**RESTRICTED, **USES_BROKER, E2E_LABEL: "true"})
         self.namespaces.append(name)
         return name
 

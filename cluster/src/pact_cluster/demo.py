@@ -17,7 +17,7 @@ from pact_cluster.demo_source import content_version, patched
 from pact_cluster.demo_view import Row, View, broken, describe_excerpt, rows
 from pact_cluster.errors import ClusterError
 from pact_cluster.images import build_images, load_images, reference_of
-from pact_cluster.kind import Cluster, ensure_cluster, find_cluster, kubectl, uses_local_images
+from pact_cluster.kind import Cluster, ensure_cluster, find_cluster, kubectl, prepare, uses_local_images
 from pact_cluster.report import Reporter, Step
 from pact_cluster.workspace import ClusterChoice, Workspace
 
@@ -146,7 +146,7 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
     progress = Progress(
         report,
         [
-            "Tools, Docker engine and kind cluster",
+            "Tools, Docker engine, kind cluster; images beside",
             "Images of the broker and the operator",
             "Operator and broker (helm)",
             "Images of the providers, the consumer and the jobs",
@@ -159,7 +159,7 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
     view = View()
     with workspace.locked("demo"):
         with progress.step():
-            cluster = ensure_cluster(workspace, report)
+            cluster = _cluster_and_images(workspace, report)
         with session(workspace, report, cluster) as run:
             version = deploy(run, progress)
             with demo_broker.connected(workspace, run.kube, DEMO) as client:
@@ -180,6 +180,30 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
     view.say('Look around:   eval "$(.venv/bin/python -m pact_cluster env)"; kubectl get pact -A')
     view.say("What is next:  make demo-break   (a consumer expects a field that no provider serves)")
     return 0
+
+
+def _cluster_and_images(workspace: Workspace, report: Reporter) -> Cluster:
+    """The cluster; while it starts, which is mostly waiting, the images are built."""
+    engine = prepare(workspace, report)
+    wanted = image_versions(workspace, local=uses_local_images(workspace, engine, report))
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        building = beside.submit(build_images, workspace, wanted, report)
+        cluster = ensure_cluster(workspace, report)
+        building.result()
+    return cluster
+
+
+def image_versions(workspace: Workspace, *, local: bool) -> dict[str, str | None]:
+    """The images of the demo and their tags; None: a tag made from the content.
+
+    Args:
+        workspace: Whose tree.
+        local: Whether no registry answers, so that broker and database are images of our own, too.
+    """
+    own: dict[str, str | None] = {"postgres": None, "broker-lite": None} if local else {}
+    jobs = {name: content_version(workspace.root, name, JOBS) for name in ("verifier", "publisher")}
+    plain = {name: content_version(workspace.root, name, PLAIN) for name in (*PROVIDERS, "consumer")}
+    return {**own, "operator": None, **jobs, **plain}
 
 
 def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
@@ -334,11 +358,10 @@ def deploy(run: Session, progress: Progress) -> str:
     workspace, kube = run.workspace, run.kube
     assert run.cluster.engine is not None, "a kind cluster has an engine"  # noqa: S101
     local = uses_local_images(workspace, run.cluster.engine, run.report)
-    first: dict[str, str | None] = {"operator": None}
-    if local:
-        first = {"postgres": None, "broker-lite": None, "operator": None}
-    # What a Job needs can follow while broker and database start: its tag is known before it is built.
-    later = {name: content_version(workspace.root, name, JOBS) for name in ("verifier", "publisher")}
+    wanted = image_versions(workspace, local=local)
+    first = {name: tag for name, tag in wanted.items() if tag is None}
+    # What the Jobs and the Deployments of the providers need can be loaded while broker and database start.
+    versions = {name: tag for name, tag in wanted.items() if tag is not None}
     with progress.step() as step:
         images = run.images(first, step)
     helm = Helm(workspace)
@@ -346,15 +369,14 @@ def deploy(run: Session, progress: Progress) -> str:
         for namespace in (SYSTEM, DEMO):
             kube.ensure_namespace(namespace, RESTRICTED)
         step.update("helm upgrade --install pact-operator")
-        helm.apply(demo_releases.operator(images | {name: reference_of(name, tag) for name, tag in later.items()}))
+        helm.apply(demo_releases.operator(images | {name: reference_of(name, tag) for name, tag in versions.items()}))
         step.update("the kinds")
         kube.wait_for_kinds(seconds=60)
         _nothing_leaves(run, Told(step, run.report))
         step.update("helm upgrade --install pact-broker")
         helm.apply(demo_releases.broker(images))
-    versions = {name: content_version(workspace.root, name, PLAIN) for name in (*PROVIDERS, "consumer")}
     with progress.step() as step:
-        built = run.images(versions | later, step)
+        built = run.images(versions, step)
     with progress.step() as step:
         step.update(f"helm upgrade --install {' and '.join(PROVIDERS)}")
         with ThreadPoolExecutor(max_workers=len(PROVIDERS)) as pool:

@@ -21,6 +21,9 @@ PROVIDERS: Final = (FLASK, FASTAPI)
 BROKER: Final = "pact-broker"
 BRANCH: Final = "main"
 
+USES_BROKER: Final = {"pact-operator.dev/uses-broker": "demo"}
+"""On a namespace: its Pods may reach the demo's broker, where the cluster enforces NetworkPolicies."""
+
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 """On both namespaces: the API server refuses every Pod that is not hardened."""
 
@@ -66,7 +69,8 @@ def broker(images: Mapping[str, str]) -> Release:
             "create": True,
             "environment": {"name": "demo", "displayName": "The demo's namespace"},
             "webhook": {"enabled": True},
-        }
+        },
+        "networkPolicy": {"extraIngressFrom": [{"namespaceSelector": {"matchLabels": USES_BROKER}}]},
     }
     if "broker-lite" in images:
         values["flavour"] = "lite"

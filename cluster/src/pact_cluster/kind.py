@@ -111,6 +111,19 @@ def context_of(workspace: Workspace) -> str:
     return workspace.settings.context or CONTEXT
 
 
+def prepare(workspace: Workspace, report: Reporter | None = None) -> Engine:
+    """What a cluster and its images need: a machine that fits, and a running engine.
+
+    Raises:
+        ClusterError: Something that it needs is missing, in sentences.
+    """
+    report = report or Reporter()
+    found = find_engine(workspace)
+    tools = COMMAND_TOOLS if found else (*COMMAND_TOOLS, *NODE_TOOLS)
+    preflight.require(workspace, tools, engine=found is not None)
+    return ensure_engine(workspace, report)
+
+
 def ensure_cluster(workspace: Workspace, report: Reporter | None = None) -> Cluster:
     """The running cluster, its node Ready and its DNS up; created if there is none.
 
@@ -122,10 +135,7 @@ def ensure_cluster(workspace: Workspace, report: Reporter | None = None) -> Clus
     if workspace.settings.cluster is ClusterChoice.CONTEXT:
         return _existing(workspace, report)
     with workspace.locked("cluster"):
-        found = find_engine(workspace)
-        tools = COMMAND_TOOLS if found else (*COMMAND_TOOLS, *NODE_TOOLS)
-        preflight.require(workspace, tools, engine=found is not None)
-        engine = ensure_engine(workspace, report)
+        engine = prepare(workspace, report)
         ensure_tools(workspace, COMMAND_TOOLS, report)
         workspace.state.mkdir(parents=True, exist_ok=True)
         image = _running_image(engine)
