@@ -292,8 +292,6 @@ def _configuration(name: str, root: Path) -> list[str]:
         "ENV PGDATA=/var/lib/postgresql/data/pgdata",
         "EXPOSE 5432",
         "USER 10001:10001",
-        # The default signal is a shutdown that waits for every client to leave.
-        "STOPSIGNAL SIGINT",
         'ENTRYPOINT ["docker-entrypoint.sh"]',
         'CMD ["postgres"]',
     ]
