@@ -179,6 +179,9 @@ async def test_a_run_goes_on_where_a_restart_left_it(
     await make_provider(api, namespace)
     async with start_operator():
         job = await job_of(api, namespace, "verifier")
+        # It stops only after it has written down that the Job was asked for.
+        started = until(api, "PactVerification", namespace, job["metadata"]["name"], "Succeeded", "Pending")
+        await eventually(started, "the run has started")
     # While the operator is away the run ends, and its Job is cleaned up.
     verify(broker)
     await api.delete("Job", namespace, job["metadata"]["name"])
