@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.support.kind import SYSTEM, WAIT_SECONDS, Kind, condition, unique
+from tests.support.kind import SYSTEM, WAIT_SECONDS, Kind, unique
 
 OPERATOR = "app.kubernetes.io/component=operator"
 
@@ -20,8 +20,7 @@ def test_an_operator_killed_in_the_middle_makes_one_job_of_one_run(kind: Kind) -
     kind.kube.core.delete_namespaced_pod(old["metadata"]["name"], SYSTEM, grace_period_seconds=0)
 
     kind.wait(namespace, "PactProvider", "provider", status="True", reason="AllVerified")
-    (run,) = kind.kube.objects("PactVerification", namespace)
-    assert condition(run, "ResultPublished").status == "True"
+    assert len(kind.wait_read_back(namespace)) == 1
     assert len(kind.jobs(namespace)) == 1
     assert len(kind.pods(namespace)) == 1, "the Job tried more than once"
 

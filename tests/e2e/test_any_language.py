@@ -11,7 +11,7 @@ import pytest
 
 from pact_cluster import build_images, ensure_engine, load_images
 from pact_cluster.demo_releases import BRANCH, DEMO, Helm, Release, tag_of
-from tests.support.kind import Kind, condition
+from tests.support.kind import Kind
 
 CONSUMER, PROVIDER = "node-consumer", "node-provider"
 # Programs and the library; not the word in the name of a folder with helpers for a debugger.
@@ -111,9 +111,7 @@ def test_the_provider_keeps_it_and_the_broker_says_so(kind: Kind, node: Node) ->
     assert found
     assert found["status"]["version"] == node.version == tag_of(node.images[PROVIDER])
 
-    runs = kind.kube.objects("PactVerification", node.namespace)
-    assert runs, "the version is new, and yet nothing was run"
-    assert all(condition(run, "ResultPublished").status == "True" for run in runs)
+    assert kind.wait_read_back(node.namespace), "the version is new, and yet nothing was run"
 
     with kind.broker_client() as client:
         results = client.verification_results(PROVIDER, node.version)

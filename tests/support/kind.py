@@ -157,6 +157,18 @@ class Kind:
         what = f"{kind} {namespace}/{name} to be {of}={status} with the reason {reason}"
         return self.kube.wait(kind, namespace, judge, what=what, seconds=seconds)
 
+    def wait_read_back(self, namespace: str) -> list[Object]:
+        """Wait until the results of every run were read back, and return the runs.
+
+        A provider's verdict needs the broker's answer only: it may be there before the run's own has been taken.
+        """
+        for run in self.kube.objects("PactVerification", namespace):
+            name = run["metadata"]["name"]
+            self.wait(
+                namespace, "PactVerification", name, of="ResultPublished", status="True", reason="ResultsReadBack"
+            )
+        return self.kube.objects("PactVerification", namespace)
+
     # -- the end
 
     def remove_namespaces(self) -> None:
