@@ -35,6 +35,11 @@ MANAGED_BY: Final = "pact-operator"
 ANNOTATION_REQUESTED: Final = f"{GROUP}/requested-at"
 """On a PactProvider: a new value runs its broken contracts once more, as a new `spec.rerun` does."""
 
+ANNOTATION_RECORD: Final = f"{GROUP}/record-requested-at"
+"""On a PactConsumer or PactProvider: a new value records once what runs, whatever spec.recording.mode says."""
+LABEL_GATE: Final = f"{GROUP}/gate"
+"""On a Deployment: `enabled` has the admission webhook ask the gate before it is rolled out."""
+
 ROLE_VERIFIER: Final = "verifier"
 ROLE_CONSUMER: Final = "consumer"
 

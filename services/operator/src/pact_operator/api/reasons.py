@@ -29,6 +29,9 @@ class Reason(StrEnum):
     REGISTERED = "Registered"
     RESULTS_READ_BACK = "ResultsReadBack"
     IN_SYNC = "InSync"
+    ALLOWED = "Allowed"
+    DEPLOYMENT_RECORDED = "DeploymentRecorded"
+    NOTHING_DEPLOYED = "NothingDeployed"
     # wait
     VERIFICATION_PENDING = "VerificationPending"
     PENDING = "Pending"
@@ -38,6 +41,8 @@ class Reason(StrEnum):
     CONFIRMING = "Confirming"
     REGISTERING = "Registering"
     NOTHING_TO_VERIFY = "NothingToVerify"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    RECORDING = "Recording"
     # a consumer or a provider must act
     CONTRACT_BROKEN = "ContractBroken"
     TESTS_FAILED = "TestsFailed"
@@ -49,6 +54,9 @@ class Reason(StrEnum):
     PROVIDER_STATES_UNAVAILABLE = "ProviderStatesUnavailable"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CANNOT_START = "ContainerCannotStart"
+    ROLLOUT_FAILED = "RolloutFailed"
+    VERSION_NOT_IN_BROKER = "VersionNotInBroker"
+    COUNTERPART_NOT_DEPLOYED = "CounterpartNotDeployed"
     # the platform must act, or it passes
     BROKER_UNAVAILABLE = "BrokerUnavailable"
     BROKER_UNAUTHORIZED = "BrokerUnauthorized"
@@ -58,6 +66,9 @@ class Reason(StrEnum):
     WEBHOOK_REFUSED = "WebhookRefused"
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"
     VERSION_UNKNOWN = "VersionUnknown"
+    NOTHING_TO_CHECK = "NothingToCheck"
+    DRIFT = "Drift"
+    INSTANCE_CONFLICT = "InstanceConflict"
     RESULT_MISSING = "ResultMissing"
     PACT_NOT_FOUND = "PactNotFound"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -89,6 +100,9 @@ ADVICE: dict[Reason, Advice] = {
     Reason.REGISTERED: Advice(_N, "Nothing: the broker tells the operator of new pacts."),
     Reason.RESULTS_READ_BACK: Advice(_N, "Nothing: the results were read back from the broker."),
     Reason.IN_SYNC: Advice(_N, "Nothing: the status shows what the broker holds."),
+    Reason.ALLOWED: Advice(_N, "Nothing: the version keeps its contracts with what is deployed in the environment."),
+    Reason.DEPLOYMENT_RECORDED: Advice(_N, "Nothing: the broker holds as deployed what runs."),
+    Reason.NOTHING_DEPLOYED: Advice(_N, "Nothing: nothing runs, and the broker holds nothing as deployed."),
     Reason.VERIFICATION_PENDING: Advice(_W, "Wait: a verification is owed or running.", retried=True),
     Reason.PENDING: Advice(_W, "Wait: the Job has not started yet.", retried=True),
     Reason.RUNNING: Advice(_W, "Wait: the verifier is at work.", retried=True),
@@ -99,6 +113,10 @@ ADVICE: dict[Reason, Advice] = {
     Reason.NOTHING_TO_VERIFY: Advice(
         _C, "Publish a pact for this provider, or widen spec.selectors: no contract is in scope.", retried=True
     ),
+    Reason.ROLLOUT_IN_PROGRESS: Advice(
+        _W, "Wait: the rollout has not completed; only what has is recorded as deployed.", retried=True
+    ),
+    Reason.RECORDING: Advice(_W, "Wait: the deployment is being recorded in the broker.", retried=True),
     Reason.CONTRACT_BROKEN: Advice(
         _P, "Read the mismatch: serve what the consumer expects, or agree on a change with the consumer's team."
     ),
@@ -123,6 +141,18 @@ ADVICE: dict[Reason, Advice] = {
     Reason.CONTAINER_CANNOT_START: Advice(
         _P, "Mend the Pod template: the kubelet cannot create one of its containers.", retried=True
     ),
+    Reason.ROLLOUT_FAILED: Advice(
+        _P, "Read `kubectl rollout status` of the Deployment: its rollout does not complete.", retried=True
+    ),
+    Reason.VERSION_NOT_IN_BROKER: Advice(
+        _P,
+        "Let the broker learn of the version: verify it (provider) or publish its pacts (consumer). "
+        "The operator never makes a version up.",
+        retried=True,
+    ),
+    Reason.COUNTERPART_NOT_DEPLOYED: Advice(
+        _P, "Deploy the provider that the message names to the environment first.", retried=True
+    ),
     Reason.BROKER_UNAVAILABLE: Advice(_T, "Bring the broker back; the operator tries again by itself.", retried=True),
     Reason.BROKER_UNAUTHORIZED: Advice(
         _T, "Put working credentials into the Secrets that the PactBroker names.", retried=True
@@ -141,6 +171,21 @@ ADVICE: dict[Reason, Advice] = {
         _T, "Look at the broker: the verifier passed, but the broker does not hold its results.", retried=True
     ),
     Reason.PACT_NOT_FOUND: Advice(_W, "Wait: the pact left the broker; the next look decides anew.", retried=True),
+    Reason.NOTHING_TO_CHECK: Advice(
+        _T,
+        "Find out why no contract concerns this version: a pacticipant that has none yet may pass with "
+        "spec.gate.whenNothingToCheck: Allow on the PactBroker.",
+        retried=True,
+    ),
+    Reason.DRIFT: Advice(
+        _T,
+        "Let the record follow the cluster (`pactctl record`, or spec.recording.mode: Record on the PactBroker), "
+        "or roll out what the broker holds.",
+        retried=True,
+    ),
+    Reason.INSTANCE_CONFLICT: Advice(
+        _T, "Give each of the objects that share a pacticipant and an environment its own spec.applicationInstance."
+    ),
     Reason.DEADLINE_EXCEEDED: Advice(
         _P, "Find out what hung in the Job's log, or raise spec.run.activeDeadlineSeconds.", retried=True
     ),

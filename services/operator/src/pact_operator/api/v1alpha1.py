@@ -358,6 +358,44 @@ class WebhookSpec(Strict):
     )
 
 
+class Recording(Strict):
+    """Whether what runs in the cluster is recorded in the broker as deployed."""
+
+    mode: Literal["Off", "Observe", "Record"] = Field(
+        default="Observe",
+        description="Observe shows where broker and cluster differ and writes nothing; Record also records what has "
+        "been rolled out (`record-deployment`) and what was taken away; Off does neither.",
+    )
+
+
+class GateIgnore(Strict):
+    """A pacticipant whose contracts do not hold anybody up for a while."""
+
+    pacticipant: Text = Field(description="Name of the other side; its contracts with what is asked about are ignored.")
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = Field(
+        description="Last day (UTC, YYYY-MM-DD) on which it is ignored; after it the entry has no effect."
+    )
+    why: Text | None = Field(default=None, description="For people: why, and who decided it.")
+
+
+class GateSpec(Strict):
+    """How the gate answers "may this version go to this environment?"."""
+
+    mode: Literal["Enforce", "Shadow"] = Field(
+        default="Enforce",
+        description="Shadow decides and counts as Enforce does, says what it would have refused, and lets all pass.",
+    )
+    when_nothing_to_check: Literal["Deny", "Allow"] = Field(
+        default="Deny", description="What a version gets that no contract concerns: the broker alone would say yes."
+    )
+    when_cannot_tell: Literal["Deny", "Allow"] = Field(
+        default="Deny", description="What a version gets while the broker does not answer, or not as it should."
+    )
+    ignore: list[GateIgnore] = Field(
+        default_factory=list, max_length=50, description="Pacticipants that do not count for a while."
+    )
+
+
 class PactBrokerSpec(Strict):
     """Where a Pact Broker is and how to speak to it."""
 
@@ -375,6 +413,11 @@ class PactBrokerSpec(Strict):
         default=None, description="The environment that this namespace is to the broker."
     )
     webhook: WebhookSpec = Field(default_factory=WebhookSpec, description="Hints from the broker.")
+    recording: Recording = Field(
+        default_factory=Recording,
+        description="What runs in this namespace, recorded in the broker as deployed; needs spec.environment.",
+    )
+    gate: GateSpec = Field(default_factory=GateSpec, description="The gate of this namespace.")
     suspend: bool = Field(default=False, description="Stop all that needs this broker.")
 
 
@@ -387,6 +430,29 @@ class PactBroker(Object):
 
     spec: PactBrokerSpec
     status: PactBrokerStatus = Field(default_factory=PactBrokerStatus)
+
+
+# --- deployments: shared by PactConsumer and PactProvider -------------------------------------------------------------
+
+
+class DeploymentStatus(Open):
+    """What runs, what the broker holds as deployed, and what the operator itself has recorded."""
+
+    environment: str = Field(default="", description="The environment in the broker.")
+    application_instance: str | None = Field(default=None, description="The instance that it speaks of.")
+    running: str | None = Field(
+        default=None, description="The version whose rollout has completed; absent where nothing runs."
+    )
+    in_broker: list[str] = Field(
+        default_factory=list, description="Versions that the broker holds as deployed for the instance."
+    )
+    recorded: str | None = Field(
+        default=None, description="What the operator last recorded as deployed here, or found recorded."
+    )
+    recorded_at: str | None = Field(
+        default=None, description="When that was.", json_schema_extra={"format": "date-time"}
+    )
+    request: str | None = Field(default=None, description="The last request of a person to record that was answered.")
 
 
 # --- PactConsumer ----------------------------------------------------------------------------------------------------
@@ -402,6 +468,11 @@ class PactConsumerSpec(Strict):
     template: PodTemplate = Field(
         description="Pod template whose containers run the pact tests, in order, and write pact files to /pacts. "
         "`{version}` in an image stands for the consumer version. They get no broker credential."
+    )
+    application_instance: Text | None = Field(
+        default=None,
+        description="Name of this instance in the broker's record of deployments, where several objects run the same "
+        "pacticipant in one environment (blue and green, a canary); empty means the one without a name.",
     )
     run: Run = Field(default_factory=Run, description="How the Job runs.")
     suspend: bool = Field(default=False, description="Start no Job.")
@@ -429,6 +500,9 @@ class PactConsumerStatus(Status):
     version: str | None = Field(default=None, description="The version that the conditions speak of.")
     run: ConsumerRun | None = Field(default=None, description="The last run of the tests.")
     pacts: list[PublishedPact] = Field(default_factory=list, description="What that run published.")
+    deployment: DeploymentStatus | None = Field(
+        default=None, description="What runs, and what the broker holds as deployed."
+    )
 
 
 class PactConsumer(Object):
@@ -470,6 +544,11 @@ class PactProviderSpec(Strict):
     include_wip_pacts_since: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(
         default=None, description="Also verify work-in-progress pacts published since this day (YYYY-MM-DD)."
     )
+    application_instance: Text | None = Field(
+        default=None,
+        description="Name of this instance in the broker's record of deployments, where several objects run the same "
+        "pacticipant in one environment (blue and green, a canary); empty means the one without a name.",
+    )
     run: Run = Field(default_factory=Run, description="How the Jobs run.")
     rerun: Text | None = Field(
         default=None,
@@ -510,6 +589,9 @@ class PactProviderStatus(Status):
             }
         ),
     ] = Field(default_factory=list, max_length=500, description="One entry per contract and provider version.")
+    deployment: DeploymentStatus | None = Field(
+        default=None, description="What runs, and what the broker holds as deployed."
+    )
 
 
 class PactProvider(Object):
