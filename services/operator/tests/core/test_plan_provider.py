@@ -330,6 +330,13 @@ def test_every_version_that_matters_owes_its_own_results() -> None:
     }
 
 
+def test_a_version_that_is_told_of_twice_is_shown_once() -> None:
+    answers = (VersionFacts("1.0.0", (contract(),), {}), VersionFacts("1.0.0", (contract(),), results(passed())))
+    plan = plan_provider(facts(versions=answers))
+    assert plan.status is not None
+    assert [c["state"] for c in plan.status["contracts"]] == ["Verified"]
+
+
 def test_the_words_of_the_verifier_are_told_rather_than_those_of_its_core() -> None:
     world = World(provider(), (contract(),))
     world.look_at_provider()

@@ -129,14 +129,15 @@ def plan_provider(facts: ProviderFacts) -> Plan:
         return _held(facts, shown, known(failure.trouble, Reason.BROKER_UNAVAILABLE), failure.message)
 
     request = _request(provider)
-    rows = [row for vf in facts.versions for row in _rows(vf, facts.verifications, request)]
-    matter = {vf.version for vf in facts.versions}
+    # Each version once: the status is a list map, and one that the API server refuses would never be written.
+    matter = {vf.version: vf for vf in facts.versions}
+    rows = [row for vf in matter.values() for row in _rows(vf, facts.verifications, request)]
     active = [run for run in facts.verifications if not finished(run)]
     superseded = [run for run in active if run.spec.provider_version not in matter]
     free = provider.spec.run.max_concurrent - (len(active) - len(superseded))
 
     actions: list[Action] = [DeleteVerification(run.metadata.name) for run in superseded]
-    for vf in facts.versions:
+    for vf in matter.values():
         waiting = [row for row in rows if row.version == vf.version and _waits(row, facts.now)]
         if waiting and free > 0:
             actions.append(CreateVerification(_run_of(facts, vf.version, waiting)))
