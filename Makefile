@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PARTS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml jobs/*/pyproject.toml cluster/pyproject.toml))
+PARTS := $(sort $(wildcard libs/*/pyproject.toml services/*/pyproject.toml jobs/*/pyproject.toml cluster/pyproject.toml cli/pyproject.toml))
 SOURCES := $(patsubst %/pyproject.toml,%/src,$(PARTS))
 IMAGES := $(patsubst %/Dockerfile,%,$(wildcard services/*/Dockerfile jobs/*/Dockerfile))
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
@@ -46,7 +46,7 @@ cluster-down: down
 
 test: lint typecheck layers workflows postgres-server ## everything that CI checks, the whole loop on kind included
 	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubectl kind etcd kube-apiserver
-	@$(BIN)/python -m pytest libs services jobs cluster tests
+	@$(BIN)/python -m pytest libs services jobs cluster cli tests
 
 lint: setup
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && echo "ruff: clean"
@@ -55,7 +55,7 @@ fmt: setup ## formats and mends what can be mended
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 
 typecheck: setup
-	@$(BIN)/mypy libs services jobs cluster tests docs
+	@$(BIN)/mypy libs services jobs cluster cli tests docs
 
 layers: setup
 	@$(BIN)/lint-imports && $(BIN)/lint-imports --config services/operator/pyproject.toml
@@ -74,7 +74,7 @@ histories: setup ## the operator through 10,000 seeded histories of faults
 	@SIMULATION_HISTORIES=$${SIMULATION_HISTORIES:-10000} $(BIN)/python -m pytest services/operator/tests/simulation
 
 unit: setup ## the fast tests: pure core, parts without a cluster
-	@$(BIN)/python -m pytest libs services jobs cluster tests/unit
+	@$(BIN)/python -m pytest libs services jobs cluster cli tests/unit
 
 charts: setup ## the charts: lint, schema, rendered manifests
 	@$(BIN)/python -m pytest tests/charts

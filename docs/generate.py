@@ -3,6 +3,7 @@
 `python docs/generate.py` writes them; `python docs/generate.py --check` only says which are out of date.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -196,7 +197,20 @@ def reasons_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {REFERENCE / "api.md": api_page, REFERENCE / "reasons.md": reasons_page}
+def reasons_of_pactctl() -> str:
+    """The same table as JSON, for `pactctl explain`: it does not import the operator."""
+    told = {
+        str(reason): {"actor": str(advice.actor), "nextStep": advice.next_step, "retried": advice.retried}
+        for reason, advice in ADVICE.items()
+    }
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+
+PAGES = {
+    REFERENCE / "api.md": api_page,
+    REFERENCE / "reasons.md": reasons_page,
+    ROOT / "cli/src/pactctl/reasons.json": reasons_of_pactctl,
+}
 
 
 def stale() -> list[Path]:

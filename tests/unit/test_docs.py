@@ -15,6 +15,8 @@ from pact_operator.api import names
 from pact_operator.api.crds import KINDS
 from pact_operator.api.reasons import ADVICE, Actor, Reason
 from pact_operator.api.v1alpha1 import Object
+from pactctl.app import app
+from pactctl.exits import Exit
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -155,6 +157,14 @@ def test_jobs_page_tells_of_every_variable(job: str) -> None:
     told = set(re.findall(rf"`({'PV' if job == 'verifier' else 'PP'}_[A-Z_]+)`", text))
     assert read
     assert told == read
+
+
+def test_pactctl_page_tells_of_every_command_and_exit_code() -> None:
+    text = (ROOT / "docs/reference/pactctl.md").read_text(encoding="utf-8")
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert {name for name in commands if f"`pactctl {name}" not in text} == set()
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert told == {int(code) for code in Exit}
 
 
 def test_metrics_in_the_runbook_exist() -> None:
