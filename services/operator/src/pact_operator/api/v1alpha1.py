@@ -284,6 +284,10 @@ class Status(Open):
     """What every status has."""
 
     observed_generation: int | None = Field(default=None, description="Generation of the spec that was last looked at.")
+    actor: str | None = Field(
+        default=None, description="Who must act before the conditions can change; left out while all is well."
+    )
+    next_step: str | None = Field(default=None, description="What that is to do next, or what is waited for.")
     conditions: Conditions = Field(default_factory=list, description="What holds, what does not, and why.")
 
 
@@ -568,6 +572,7 @@ class ContractStatus(Open):
         description="Where it stands."
     )
     reason: str = Field(default="", description="CamelCase reason, as in conditions.")
+    actor: str | None = Field(default=None, description="Who must act on it; left out where nobody has to.")
     message: str = Field(default="", description="One sentence for people, such as the first mismatch.")
     verification: str | None = Field(default=None, description="The PactVerification that last took it up.")
     result_url: str | None = Field(default=None, description="The result in the broker.")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pact_operator.api.reasons import Reason
+from pact_operator.api.reasons import ADVICE, Actor, Reason
 from pact_operator.api.v1alpha1 import Condition
 from pact_operator.core.actions import Event
 from pact_operator.core.times import rfc3339
@@ -119,6 +119,46 @@ def merge(observed: Sequence[Condition], stated: Iterable[Cond], now: float, gen
             }
         )
     return merged
+
+
+def status_of(
+    observed: Sequence[Condition],
+    stated: Sequence[Cond],
+    now: float,
+    generation: int,
+    kept: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What every status has: the conditions, and in plain words who must act on them and how.
+
+    Args:
+        observed: the conditions of the object as it is.
+        stated: the conditions that hold now, the one that sums the object up first.
+        now: seconds since the epoch.
+        generation: `metadata.generation` of the object.
+        kept: what else the status goes on saying.
+
+    Returns:
+        `kept` with `observedGeneration`, `conditions`, and `actor` and `nextStep` unless all is well.
+    """
+    rest = {key: value for key, value in (kept or {}).items() if key not in ("actor", "nextStep")}
+    return {
+        **rest,
+        "observedGeneration": generation,
+        **_guide(stated),
+        "conditions": merge(observed, stated, now, generation),
+    }
+
+
+def acting(reason: Reason) -> bool:
+    """Whether a reason wants somebody to act, and not only to wait."""
+    return ADVICE[reason].actor not in (Actor.NONE, Actor.NOBODY)
+
+
+def _guide(stated: Sequence[Cond]) -> dict[str, str]:
+    """The first condition that wants somebody to act is what an object needs next, else the one that sums it up."""
+    told = next((cond for cond in stated if acting(cond.reason)), stated[0])
+    advice = ADVICE[told.reason]
+    return {} if advice.actor is Actor.NONE else {"actor": str(advice.actor), "nextStep": advice.next_step}
 
 
 def events(observed: Sequence[Condition], stated: Iterable[Cond]) -> tuple[Event, ...]:

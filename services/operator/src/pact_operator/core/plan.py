@@ -14,14 +14,14 @@ Both are total and idempotent: applied to the state that they made, they plan no
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
 from pact_operator.api import names
-from pact_operator.api.reasons import Reason
+from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import (
     Condition,
     ContractStatus,
@@ -42,7 +42,7 @@ from pact_operator.core.actions import (
     DeleteVerification,
     Plan,
 )
-from pact_operator.core.conditions import MAX_MESSAGE, Cond, clean, events, merge, tidy, within
+from pact_operator.core.conditions import MAX_MESSAGE, Cond, acting, clean, events, status_of, tidy, within
 from pact_operator.core.facts import (
     Contract,
     Failure,
@@ -385,30 +385,33 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
     )
     status = provider.status
     return Plan(
-        status={
-            **tidy(status.model_dump(by_alias=True, exclude_none=True)),
-            **({"version": tidy(version)} if version else {}),
-            "observedGeneration": provider.metadata.generation,
-            "conditions": merge(status.conditions, stated, facts.now, provider.metadata.generation),
-        },
+        status=status_of(
+            status.conditions,
+            stated,
+            facts.now,
+            provider.metadata.generation,
+            {
+                **tidy(status.model_dump(by_alias=True, exclude_none=True)),
+                **({"version": tidy(version)} if version else {}),
+            },
+        ),
         events=events(status.conditions, stated),
     )
 
 
-def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Iterable[Cond]) -> Mapping[str, Any]:
+def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Sequence[Cond]) -> Mapping[str, Any]:
     meta = facts.provider.metadata
     order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
     shown = sorted(
         rows, key=lambda row: (order[row.state], row.contract.consumer, row.version, row.contract.content_sha)
     )
     return {
-        "observedGeneration": meta.generation,
+        **status_of(facts.provider.status.conditions, stated, facts.now, meta.generation),
         "version": tidy(version),
         "verified": sum(row.state == "Verified" for row in rows),
         "owed": sum(row.state in ("Owed", "Running", "Blocked") for row in rows),
         "failed": sum(row.state == "Failed" for row in rows),
         "contracts": within(_contract_status(row) for row in shown[:MAX_CONTRACTS]),
-        "conditions": merge(facts.provider.status.conditions, stated, facts.now, meta.generation),
     }
 
 
@@ -420,6 +423,7 @@ def _contract_status(row: Row) -> dict[str, Any]:
         content_sha=_named(row.contract.content_sha),
         state=row.state,
         reason=str(row.reason),
+        actor=str(ADVICE[row.reason].actor) if acting(row.reason) else None,
         message=clean(row.message),
         verification=row.run.metadata.name if row.run else None,
         result_url=url or None,
@@ -669,8 +673,7 @@ def _verdict_plan(
     if verdict.published:
         stated.append(verdict.published)
     status: dict[str, Any] = {
-        "observedGeneration": run.metadata.generation,
-        "conditions": merge(run.status.conditions, stated, facts.now, run.metadata.generation),
+        **status_of(run.status.conditions, stated, facts.now, run.metadata.generation),
         "pacts": within(_pact_result(pact) for pact in verdict.pacts),
     }
     # A Job that could not be created has not started: a later look must not take it for one that vanished.
@@ -727,11 +730,13 @@ def plan_invalid(body: Mapping[str, Any], message: str, now: float) -> Plan:
     stated = (Cond(kind, "False", Reason.INVALID_SPEC, message),)
     generation = int(meta.get("generation") or 0)
     return Plan(
-        status={
-            **tidy(status.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)),
-            "observedGeneration": generation,
-            "conditions": merge(observed, stated, now, generation),
-        },
+        status=status_of(
+            observed,
+            stated,
+            now,
+            generation,
+            tidy(status.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)),
+        ),
         events=events(observed, stated),
     )
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pact_operator.api import names
 from pact_operator.api.reasons import Reason
 from pact_operator.core.actions import Action, DeleteWebhook, EnsureEnvironment, Event, Plan, PutWebhook, SetFinalizers
-from pact_operator.core.conditions import Cond, events, merge
+from pact_operator.core.conditions import Cond, events, status_of
 from pact_operator.core.facts import BrokerFacts, Failure, Trouble
 from pact_operator.core.naming import digest
 from pact_operator.core.outcome import known
@@ -167,10 +167,7 @@ def _stated(
     meta, observed = facts.broker.metadata, facts.broker.status.conditions
     return Plan(
         actions=actions,
-        status={
-            "observedGeneration": meta.generation,
-            "conditions": merge(observed, stated, facts.now, meta.generation),
-        },
+        status=status_of(observed, stated, facts.now, meta.generation),
         events=events(observed, stated),
         requeue_after=requeue_after,
     )

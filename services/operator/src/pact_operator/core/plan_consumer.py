@@ -7,7 +7,7 @@ from pact_operator.api import names
 from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import PactBroker, PublishedPact
 from pact_operator.core.actions import Action, CreateJob, Look, Plan
-from pact_operator.core.conditions import Cond, clean, events, merge, tidy, within
+from pact_operator.core.conditions import Cond, clean, events, status_of, tidy, within
 from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.naming import child_name, digest
@@ -165,11 +165,10 @@ def _stated(
     return Plan(
         actions=actions,
         status={
-            "observedGeneration": meta.generation,
+            **status_of(observed.conditions, stated, facts.now, meta.generation),
             "version": tidy(version),
             "run": run,
             "pacts": within(_pact(pact) for pact in verdict.pacts),
-            "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
         },
         events=events(observed.conditions, stated),
         requeue_after=None if verdict.over else verdict.again_in or UNFINISHED_SECONDS,
@@ -195,10 +194,12 @@ def _held(facts: ConsumerFacts, status: Any, reason: Reason, message: str) -> Pl
     meta, observed = facts.consumer.metadata, facts.consumer.status
     stated = (Cond("Ready", status, reason, message),)
     return Plan(
-        status={
-            **tidy(observed.model_dump(by_alias=True, exclude_none=True)),
-            "observedGeneration": meta.generation,
-            "conditions": merge(observed.conditions, stated, facts.now, meta.generation),
-        },
+        status=status_of(
+            observed.conditions,
+            stated,
+            facts.now,
+            meta.generation,
+            tidy(observed.model_dump(by_alias=True, exclude_none=True)),
+        ),
         events=events(observed.conditions, stated),
     )
