@@ -27,6 +27,7 @@ NS = "team"
 START = 1_800_000_000.0
 SETTINGS = Settings(verifier_image="verifier:1", publisher_image="publisher:1", hook_url="http://hook")
 OURS = tuple(names.PLURALS)
+PROVIDERS = ("users", "orders", "stock")
 Ref = tuple[str, str]
 """Kind and name."""
 Pair = tuple[str, str, str]
@@ -122,13 +123,13 @@ class Snapshot:
 class Broker:
     """The Pact Broker: what is in scope, and every result that was ever published."""
 
-    heads: dict[str, str] = field(default_factory=dict)
-    """Consumer -> content SHA at the head of its main branch."""
+    heads: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Provider and consumer -> content SHA at the head of the consumer's main branch."""
     results: dict[Pair, bool] = field(default_factory=dict)
     published: Counter[Pair] = field(default_factory=Counter)
     ever: set[tuple[Pair, bool]] = field(default_factory=set)
-    deployed: list[str] = field(default_factory=list)
-    """Provider versions that were recorded as deployed, besides the current one."""
+    deployed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Provider -> versions that were recorded as deployed, besides the current one."""
     down: bool = False
 
     def publish(self, pair: Pair, success: bool) -> None:
@@ -164,11 +165,14 @@ class Sim:
         self.history: list[str] = []
         self.excuses: Counter[Pair] = Counter()
         """How often a result may rightly be published once more."""
-        self.requests = 0
-        """Times that a person asked: what is broken then, or turns out to be, may run once more."""
+        self.requests: Counter[str] = Counter()
+        """Times that a person asked of a provider: what is broken then, or turns out to be, may run once more."""
         self.job_creations: Counter[str] = Counter()
         self.job_losses: Counter[str] = Counter()
+        self.doubtful = 0
+        """Runs of which nobody knows for a while whether they were created."""
         self.truth_salt = self.rng.random()
+        self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
         self._seed_objects()
         self.boot()
@@ -176,45 +180,54 @@ class Sim:
     # -- the world as users make it
 
     def _seed_objects(self) -> None:
-        self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": {"url": "http://broker"}})
-        self.user_put(
-            {
-                "kind": names.PROVIDER,
-                "metadata": {"name": "users"},
-                "spec": {
-                    "brokerRef": {"name": "broker"},
-                    "pacticipant": "users",
-                    "version": {"value": "1"},
-                    "target": {
-                        "ephemeral": {
-                            "template": {"spec": {"containers": [{"name": "p", "image": "users:{version}"}]}},
-                            "port": 8080,
-                        }
+        limit = self.rng.choice([None, None, 1, 2])
+        spec = {"url": "http://broker", **({"maxConcurrentRuns": limit} if limit else {})}
+        self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": spec})
+        for name in self.providers:
+            template = {"spec": {"containers": [{"name": "p", "image": f"{name}:{{version}}"}]}}
+            self.user_put(
+                {
+                    "kind": names.PROVIDER,
+                    "metadata": {"name": name},
+                    "spec": {
+                        "brokerRef": {"name": "broker"},
+                        "pacticipant": name,
+                        "version": {"value": f"{name}-1"},
+                        "target": {"ephemeral": {"template": template, "port": 8080}},
+                        "run": {"maxConcurrent": self.rng.choice([1, 2])},
                     },
-                    "run": {"maxConcurrent": self.rng.choice([1, 2])},
-                },
-            }
-        )
+                }
+            )
 
     def user_put(self, body: dict[str, Any]) -> None:
         self._uids += 1
         meta = {"namespace": NS, "uid": f"u{self._uids}", "generation": 1, "creationTimestamp": rfc3339(self.now)}
         self.api.put({**body, "apiVersion": names.API_VERSION, "metadata": {**meta, **body["metadata"]}})
 
-    def provider(self) -> dict[str, Any]:
-        return self.api.objects[names.PROVIDER, "users"]
+    def provider(self, name: str) -> dict[str, Any]:
+        return self.api.objects[names.PROVIDER, name]
 
-    def version(self) -> str:
-        return str(self.provider()["spec"]["version"]["value"])
+    def version(self, name: str) -> str:
+        return str(self.provider(name)["spec"]["version"]["value"])
 
-    def edit_provider(self, *, version: str | None = None, request: str | None = None) -> None:
-        body = copy.deepcopy(self.provider())
+    def limit(self) -> int | None:
+        spec: Mapping[str, Any] = self.api.objects[names.BROKER, "broker"]["spec"]
+        return spec.get("maxConcurrentRuns")
+
+    def edit_limit(self, limit: int) -> None:
+        body = copy.deepcopy(self.api.objects[names.BROKER, "broker"])
+        body["spec"]["maxConcurrentRuns"] = limit
+        body["metadata"]["generation"] += 1
+        self.api.put(body)
+
+    def edit_provider(self, name: str, *, version: str | None = None, request: str | None = None) -> None:
+        body = copy.deepcopy(self.provider(name))
         if version:
             body["spec"]["version"]["value"] = version
             body["metadata"]["generation"] += 1
         if request:
             body["metadata"].setdefault("annotations", {})[names.ANNOTATION_REQUESTED] = request
-            self.requests += 1
+            self.requests[name] += 1
         self.api.put(body)
 
     def holds(self, pair: Pair) -> bool:
@@ -237,6 +250,7 @@ class Sim:
             queue=self.queue,
             observer=Observer(),
         )
+        self.reconciler.open()
         for stream in self.api.streams.values():
             stream.clear()
         for ref, body in self.api.objects.items():
@@ -424,14 +438,19 @@ class Sim:
             run = MODELS[names.VERIFICATION].parse(body)
             assert not isinstance(run, str), run
         for pair, count in self.broker.published.items():
-            allowed = 1 + self.excuses[pair] + self.requests
+            allowed = 1 + self.excuses[pair] + self.requests[pair[2].split("-")[0]]
             assert count <= allowed, f"{pair} was published {count} times, {allowed} would be right"
         for name, count in self.job_creations.items():
             assert count <= 1 + self.job_losses[name], f"Job {name} was created {count} times"
-        active = [b for b in self.api.of(names.VERIFICATION) if not (b.get("status") or {}).get("completionTime")]
-        bound = self.provider()["spec"]["run"]["maxConcurrent"] * (2 + len(self.broker.deployed))
-        current = [b for b in active if b["spec"]["providerVersion"] == self.version()]
-        assert len(current) <= bound, "runs pile up"
+        active = [b for b in self.api.of(names.VERIFICATION) if not _over(b)]
+        for name in self.providers:
+            bound = self.provider(name)["spec"]["run"]["maxConcurrent"] * (2 + len(self.broker.deployed[name]))
+            current = [b for b in active if b["spec"]["providerVersion"] == self.version(name)]
+            assert len(current) <= bound, "runs pile up"
+        limit = self.limit()
+        if limit is not None:
+            holding = [b["metadata"]["name"] for b in active if not _refused(b)]
+            assert len(holding) <= limit + self.doubtful, f"{holding} run at the same time, {limit} may"
 
     def check_status(self, key: Key, status: Mapping[str, Any]) -> None:
         """No verdict is ever wrong: what a status says, the broker has held."""
@@ -457,25 +476,38 @@ class Sim:
 
     def converged(self) -> str | None:
         """What keeps the world from being as it should, None if it is."""
-        matter = list(dict.fromkeys([self.version(), *self.broker.deployed]))
-        wanted = {}
-        for version in matter:
-            for consumer, sha in self.broker.heads.items():
-                success = self.broker.results.get((consumer, sha, version))
-                if success is None:
-                    return f"{consumer} {sha} has no result for {version}"
-                wanted[consumer, sha, version] = "Verified" if success else "Failed"
-        status = self.provider().get("status") or {}
-        shown = {
-            (c["consumer"], c["contentSha"], c["providerVersion"]): c["state"] for c in status.get("contracts", ())
-        }
-        if shown != wanted or status.get("version") != self.version():
-            return f"status shows {status.get('version')} {shown}, wanted {self.version()} {wanted}"
-        reached = self.api.objects[names.BROKER, "broker"].get("status") or {}
+        for name in self.providers:
+            if lack := self._lack_of(name):
+                return lack
+        broker = self.api.objects[names.BROKER, "broker"]
+        reached = broker.get("status") or {}
+        if reached.get("observedGeneration") != broker["metadata"]["generation"]:
+            return "the broker's new spec has not been looked at"
         if not any(c["type"] == "Ready" and c["status"] == "True" for c in reached.get("conditions", ())):
             return "the broker is not told to be back"
         unfinished = [b["metadata"]["name"] for b in self.api.of(names.VERIFICATION) if not _over(b)]
         return f"unfinished: {unfinished}" if unfinished else None
+
+    def _lack_of(self, name: str) -> str | None:
+        matter = list(dict.fromkeys([self.version(name), *self.broker.deployed[name]]))
+        wanted = {}
+        for version in matter:
+            for (provider, consumer), sha in self.broker.heads.items():
+                if provider != name:
+                    continue
+                success = self.broker.results.get((consumer, sha, version))
+                if success is None:
+                    return f"{consumer} {sha} has no result for {version}"
+                wanted[consumer, sha, version] = "Verified" if success else "Failed"
+        status = self.provider(name).get("status") or {}
+        shown = {
+            (c["consumer"], c["contentSha"], c["providerVersion"]): c["state"] for c in status.get("contracts", ())
+        }
+        if shown != wanted or status.get("version") != self.version(name):
+            return f"status shows {status.get('version')} {shown}, wanted {self.version(name)} {wanted}"
+        if status.get("queuedSince"):
+            return f"{name} still waits for a place"
+        return None
 
 
 class SimCluster:
@@ -497,7 +529,14 @@ class SimCluster:
 
     def _error(self) -> ClusterError:
         status, reason = self.sim.rng.choice(
-            [(0, "Timeout"), (409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError")]
+            [
+                (0, "Timeout"),
+                (403, "Forbidden"),  # such as a quota
+                (404, "NotFound"),  # such as a namespace on its way out
+                (409, "Conflict"),
+                (429, "TooManyRequests"),
+                (500, "InternalError"),
+            ]
         )
         return ClusterError(status, reason, reason)
 
@@ -515,6 +554,7 @@ class SimCluster:
         try:
             await self._after()
         except ClusterError:
+            self.sim.doubtful += ref[0] == names.VERIFICATION
             for pact in manifest["spec"].get("pacts", ()):  # whether it exists, nobody knows for a while
                 self.sim.excuses[pact["consumer"], pact["contentSha"], manifest["spec"]["providerVersion"]] += 1
             raise
@@ -575,7 +615,7 @@ class SimBrokers:
     async def fingerprint(self, broker: PactBroker) -> str | None:
         await self._ask("fingerprint")
         held = self.sim.broker
-        return str((sorted(held.heads.items()), sorted(held.published.items()), held.deployed))
+        return str((sorted(held.heads.items()), sorted(held.published.items()), sorted(held.deployed.items())))
 
     async def contracts(
         self,
@@ -588,7 +628,8 @@ class SimBrokers:
         wip_since: str | None,
     ) -> tuple[Contract, ...]:
         await self._ask("contracts")
-        answer = tuple(Contract(c, s, f"http://broker/{c}/{s}") for c, s in sorted(self.sim.broker.heads.items()))
+        heads = sorted(self.sim.broker.heads.items())
+        answer = tuple(Contract(c, s, f"http://broker/{c}/{s}") for (p, c), s in heads if p == provider)
         await Checkpoint()
         return answer
 
@@ -600,7 +641,7 @@ class SimBrokers:
 
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         await self._ask("in use")
-        return {"users": tuple(self.sim.broker.deployed)}
+        return {name: tuple(versions) for name, versions in self.sim.broker.deployed.items()}
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         return frozenset()
@@ -640,6 +681,12 @@ def _dead(pod: Mapping[str, Any]) -> bool:
 
 def _of(pod: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
     return any(owner["uid"] == job["metadata"]["uid"] for owner in pod["metadata"]["ownerReferences"])
+
+
+def _refused(body: Mapping[str, Any]) -> bool:
+    """Whether a run has no Job because the API server refused it: it holds no place."""
+    status = body.get("status") or {}
+    return not status.get("jobName") and any(c["reason"] == "JobRejected" for c in status.get("conditions", ()))
 
 
 def _over(body: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@
 and prints its history.
 """
 
+import itertools
 import logging
 import os
 
@@ -23,7 +24,7 @@ class Storm:
 
     def __init__(self, sim: Sim) -> None:
         self.sim = sim
-        self.versions, self.contents = 1, 0
+        self.numbers = itertools.count(2)
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
@@ -40,7 +41,7 @@ class Storm:
             + ["kubernetes"] * (6 if sim.work_of_kubernetes() else 0)
             + ["time", "time", "publish", "outage"]
             + ["crash"] * (sim.rng.random() < 0.5)
-            + ["rollout", "request", "lose", "deploy"] * (sim.rng.random() < 0.25)
+            + ["rollout", "request", "lose", "deploy", "more_places"] * (sim.rng.random() < 0.25)
         )
 
     def streams(self) -> list[str]:
@@ -68,8 +69,8 @@ class Storm:
         self.sim.now += seconds
 
     def publish(self) -> None:
-        self.contents += 1
-        self.sim.broker.heads[self.sim.rng.choice(["web", "mobile", "batch"])] = f"sha{self.contents}"
+        pair = (self.any_provider(), self.sim.rng.choice(["web", "mobile", "batch"]))
+        self.sim.broker.heads[pair] = f"sha{next(self.numbers)}"
         self.sim.history.append(f"published: {self.sim.broker.heads}")
 
     def outage(self) -> None:
@@ -81,20 +82,33 @@ class Storm:
         self.sim.crash()
 
     def rollout(self) -> None:
-        self.versions += 1
-        self.sim.edit_provider(version=str(self.versions))
-        self.sim.history.append(f"rollout of {self.versions}")
+        name = self.any_provider()
+        version = f"{name}-{next(self.numbers)}"
+        self.sim.edit_provider(name, version=version)
+        self.sim.history.append(f"rollout of {version}")
 
     def deploy(self) -> None:
         """The current version is recorded as deployed - beside, or in place of, what was."""
+        name = self.any_provider()
+        deployed = self.sim.broker.deployed[name]
         if self.sim.rng.random() < 0.5:
-            self.sim.broker.deployed.clear()
-        self.sim.broker.deployed.insert(0, self.sim.version())
-        self.sim.history.append(f"deployed: {self.sim.broker.deployed}")
+            deployed.clear()
+        deployed.insert(0, self.sim.version(name))
+        self.sim.history.append(f"deployed: {deployed}")
+
+    def more_places(self) -> None:
+        limit = self.sim.limit()
+        if limit is not None and limit < 4:
+            self.sim.edit_limit(limit + 1)
+            self.sim.history.append(f"{limit + 1} runs may be active at the same time")
 
     def request(self) -> None:
-        self.sim.edit_provider(request=f"at {self.sim.now}")
-        self.sim.history.append("a person asks for another run")
+        name = self.any_provider()
+        self.sim.edit_provider(name, request=f"at {self.sim.now}")
+        self.sim.history.append(f"a person asks for another run of {name}")
+
+    def any_provider(self) -> str:
+        return self.sim.rng.choice(self.sim.providers)
 
     def lose(self) -> None:
         victims = sorted(ref for ref in self.sim.api.objects if ref[0] in ("Job", "Pod"))
@@ -141,7 +155,7 @@ def test_after_the_faults_every_owed_pair_has_its_result(batch: list[int], caplo
                 verifier=sim.rng.choice([0, 0.1]),
                 merge=sim.rng.choice([0, 0.5]),
             )
-            sim.broker.heads["web"] = "sha0"
+            sim.broker.heads["users", "web"] = "sha0"
             Storm(sim).run(steps=sim.rng.randrange(50, 300))
             calm(sim)
             assert sim.converged() is None, sim.converged()
@@ -165,7 +179,10 @@ def quiet(sim: Sim) -> None:
                 sim.advance(0)
     assert dict(sim.api.writes) == writes, "a look at a converged world wrote something"
     runs = sim.api.of(names.VERIFICATION)
-    assert len(runs) <= 8 + len(sim.broker.heads) * (1 + len(sim.broker.deployed)), "runs are not cleaned up"
+    for name in sim.providers:
+        of = [run for run in runs if run["metadata"]["labels"][names.LABEL_PROVIDER] == name]
+        heads = [pair for pair in sim.broker.heads if pair[0] == name]
+        assert len(of) <= 8 + len(heads) * (1 + len(sim.broker.deployed[name])), "runs are not cleaned up"
     owners = {run["metadata"]["uid"] for run in runs}
     assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
     assert {run["metadata"]["namespace"] for run in runs} <= {NS}
@@ -173,10 +190,11 @@ def quiet(sim: Sim) -> None:
 
 def test_a_quiet_world_verifies_each_pair_exactly_once() -> None:
     sim = Sim(0)
-    for consumer in ("web", "mobile"):
-        sim.broker.heads[consumer] = "sha0"
+    for name in sim.providers:
+        for consumer in ("web", "mobile"):
+            sim.broker.heads[name, consumer] = f"sha-{name}"
     calm(sim)
     assert sim.converged() is None
     assert set(sim.broker.published.values()) == {1}
     # Both waited at the same moment: one run, one Job.
-    assert sum(sim.job_creations.values()) == 1
+    assert sum(sim.job_creations.values()) == len(sim.providers)

@@ -422,6 +422,14 @@ class PactBrokerSpec(Strict):
         description="What runs in this namespace, recorded in the broker as deployed; needs spec.environment.",
     )
     gate: GateSpec = Field(default_factory=GateSpec, description="The gate of this namespace.")
+    max_concurrent_runs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="How many runs of all PactProviders of this broker may be active at the same time; those that wait "
+        "longest go first. Without it only spec.run.maxConcurrent of each bounds them. Runs that people make are not "
+        "counted.",
+    )
     suspend: bool = Field(default=False, description="Stop all that needs this broker.")
 
 
@@ -585,6 +593,11 @@ class PactProviderStatus(Status):
     verified: int | None = Field(default=None, description="Contracts that hold.")
     owed: int | None = Field(default=None, description="Contracts that have no result yet.")
     failed: int | None = Field(default=None, description="Contracts that are broken.")
+    queued_since: str | None = Field(
+        default=None,
+        description="Since when it waits for one of the places that spec.maxConcurrentRuns of the PactBroker allows.",
+        json_schema_extra={"format": "date-time"},
+    )
     contracts: Annotated[
         list[ContractStatus],
         Field(

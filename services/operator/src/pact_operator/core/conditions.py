@@ -138,9 +138,10 @@ def status_of(
         kept: what else the status goes on saying.
 
     Returns:
-        `kept` with `observedGeneration`, `conditions`, and `actor` and `nextStep` unless all is well.
+        `kept` with `observedGeneration`, `conditions`, and `actor` and `nextStep` unless all is well. A place in a
+        queue is not kept: who does not say that he waits does not.
     """
-    rest = {key: value for key, value in (kept or {}).items() if key not in ("actor", "nextStep")}
+    rest = {key: value for key, value in (kept or {}).items() if key not in ("actor", "nextStep", "queuedSince")}
     return {
         **rest,
         "observedGeneration": generation,

@@ -186,6 +186,27 @@ class ConsumerFacts:
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class InLine:
+    """A PactProvider that waits for a place, in the order in which they are served."""
+
+    since: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How many runs a PactBroker allows at the same time, and who has or wants one."""
+
+    limit: int
+    taken: frozenset[str] = frozenset()
+    """Names of the active runs that were made for its PactProviders."""
+    line: tuple[InLine, ...] = ()
+    """Its PactProviders that wait, in any order."""
+    freed_at: float = 0.0
+    """When a run last ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderFacts:
     """Everything that `plan_provider` may know."""
@@ -198,6 +219,8 @@ class ProviderFacts:
     verifications: tuple[PactVerification, ...]
     """The runs of this object, in any order."""
     now: float
+    places: Places | None = None
+    """None: the broker's runs are not limited."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 

@@ -35,6 +35,7 @@ from pact_operator.api.v1alpha1 import (
     PactVerificationStatus,
     Status,
 )
+from pact_operator.core import places
 from pact_operator.core.actions import (
     Action,
     CreateJob,
@@ -46,6 +47,7 @@ from pact_operator.core.conditions import MAX_MESSAGE, Cond, acting, clean, even
 from pact_operator.core.facts import (
     Contract,
     Failure,
+    InLine,
     ProviderFacts,
     Result,
     Trouble,
@@ -134,24 +136,69 @@ def plan_provider(facts: ProviderFacts) -> Plan:
     rows = [row for vf in matter.values() for row in _rows(vf, facts.verifications, request)]
     active = [run for run in facts.verifications if not finished(run)]
     superseded = [run for run in active if run.spec.provider_version not in matter]
-    free = provider.spec.run.max_concurrent - (len(active) - len(superseded))
+    own = provider.spec.run.max_concurrent - (len(active) - len(superseded))
+    turn = _turn(facts, frozenset(run.metadata.name for run in superseded))
+    free = own if turn is None else min(own, turn.granted)
 
     actions: list[Action] = [DeleteVerification(run.metadata.name) for run in superseded]
+    started, held_back = 0, set()
     for vf in matter.values():
         waiting = [row for row in rows if row.version == vf.version and _waits(row, facts.now)]
-        if waiting and free > 0:
+        if waiting and started < free:
             actions.append(CreateVerification(_run_of(facts, vf.version, waiting)))
-            free -= 1
+            started += 1
+        elif waiting:
+            held_back.add(vf.version)
     actions += [DeleteVerification(run.metadata.name) for run in _outlived(facts.verifications, rows)]
 
+    queued = turn if held_back and own > started and "CreateVerification" not in facts.failed else None
+    why = queued.message if queued else "waiting until a run of its own ends (spec.run.maxConcurrent)"
+    if held_back:
+        rows = [_held_back(row, why) if row.version in held_back else row for row in rows]
     dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
-    stated = (_ready(facts, version, rows), Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."))
+    if queued and queued.again_in is not None:
+        dues.append(queued.again_in)
+    stated = (
+        _ready(facts, version, rows, why if held_back else ""),
+        Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."),
+    )
+    status = _provider_status(facts, version, rows, stated)
+    if queued:
+        # Who was served goes to the end of the line.
+        since = tidy(provider.status.queued_since) if not started else None
+        status["queuedSince"] = since or rfc3339(facts.now)
     return Plan(
         actions=tuple(actions),
-        status=_provider_status(facts, version, rows, stated),
+        status=status,
         events=events(provider.status.conditions, stated),
         requeue_after=min(dues, default=None),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Where a PactProvider stands where all of its broker share the places for runs."""
+
+    granted: int
+    again_in: float | None
+    message: str
+
+
+def _turn(facts: ProviderFacts, leaving: frozenset[str]) -> Turn | None:
+    if facts.places is None:
+        return None
+    me = InLine(parse(facts.provider.status.queued_since) or facts.now, facts.provider.metadata.name)
+    name = facts.provider.spec.broker_ref.name
+    return Turn(
+        places.granted(facts.places, me, facts.now, leaving),
+        places.look_again_in(facts.places, me, facts.now),
+        f"waiting for {'the one place' if facts.places.limit == 1 else f'one of {facts.places.limit} places'} that "
+        f"PactBroker {name!r} has for runs (spec.maxConcurrentRuns)",
+    )
+
+
+def _held_back(row: Row, why: str) -> Row:
+    return replace(row, message=f"No verification has started yet: {why}.") if row.state == "Owed" else row
 
 
 def _request(provider: PactProvider) -> str | None:
@@ -325,7 +372,7 @@ def _outlived(runs: Iterable[PactVerification], rows: list[Row]) -> list[PactVer
     return over
 
 
-def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
+def _ready(facts: ProviderFacts, version: str, rows: list[Row], waits_for: str) -> Cond:
     if "CreateVerification" in facts.failed:
         failure = facts.failed["CreateVerification"]
         return Cond("Ready", "False", Reason.JOB_REJECTED, f"No run can be created: {failure.message}")
@@ -363,7 +410,8 @@ def _ready(facts: ProviderFacts, version: str, rows: list[Row]) -> Cond:
             "Ready",
             "Unknown",
             Reason.VERIFICATION_PENDING,
-            f"{len(going)} of {_counted(len(rows), 'contract')} {'has' if len(going) == 1 else 'have'} no result yet.",
+            f"{len(going)} of {_counted(len(rows), 'contract')} {'has' if len(going) == 1 else 'have'} no result yet"
+            f"{f'; {waits_for}' if waits_for else ''}.",
         )
     pending = sum(row.state == "PendingFailed" for row in rows)
     note = f"; {pending} more fail and are pending" if pending else ""
@@ -399,7 +447,7 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
     )
 
 
-def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Sequence[Cond]) -> Mapping[str, Any]:
+def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Sequence[Cond]) -> dict[str, Any]:
     meta = facts.provider.metadata
     order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
     shown = sorted(

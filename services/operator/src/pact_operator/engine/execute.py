@@ -90,27 +90,39 @@ class Executor:
             ClusterError: the API server did not answer, or not as it should.
         """
         planned = decide({})
+        # Before anything else happens: whoever decides meanwhile must know of the runs that this plan starts.
+        reserved = self._reserve(key, planned)
         version: str | None = body["metadata"]["resourceVersion"]
         failed: dict[str, Failure] = {}
-        for action in planned.actions:
-            try:
-                if isinstance(action, SetFinalizers):
-                    version = await self.cluster.set_finalizers(key, action.finalizers, version or "")
-                    if version is None:
-                        # Gone: there is nothing to write to any more.
-                        return Done(Outcome.GONE)
-                else:
-                    await self._act(key, broker, action)
-            except (ClusterError, BrokerFailureError) as error:
-                name = type(action).__name__
-                failed[name] = _failure(action, error)
-                logger.warning("%s: %s failed: %s", key, name, error)
+        try:
+            for action in planned.actions:
+                try:
+                    if isinstance(action, SetFinalizers):
+                        version = await self.cluster.set_finalizers(key, action.finalizers, version or "")
+                        if version is None:
+                            # Gone: there is nothing to write to any more.
+                            return Done(Outcome.GONE)
+                    else:
+                        await self._act(key, broker, action, reserved)
+                except (ClusterError, BrokerFailureError) as error:
+                    name = type(action).__name__
+                    failed[name] = _failure(action, error)
+                    logger.warning("%s: %s failed: %s", key, name, error)
+        finally:
+            for run in reserved:
+                self.recent.drop(run)
         if failed:
             planned = decide(failed)
         changed = await self._write(key, body, planned, version or "")
         if failed:
             return Done(Outcome.FAILED)
         return Done(Outcome.CHANGED if changed or planned.actions else Outcome.UNCHANGED, planned.requeue_after)
+
+    def _reserve(self, key: Key, planned: Plan) -> set[Key]:
+        runs = {_run_key(key, action): action for action in planned.actions if isinstance(action, CreateVerification)}
+        for run, action in runs.items():
+            self.recent.add(run, action.manifest)
+        return set(runs)
 
     async def _write(self, key: Key, body: Body, planned: Plan, version: str) -> bool:
         changed = planned.status is not None and planned.status != (body.get("status") or {})
@@ -122,16 +134,18 @@ class Executor:
             await self.cluster.event(key, uid, event.type, event.reason, event.message)
         return changed
 
-    async def _act(self, key: Key, broker: PactBroker | None, action: Action) -> None:
+    async def _act(self, key: Key, broker: PactBroker | None, action: Action, reserved: set[Key]) -> None:
         match action:
             case CreateVerification(manifest):
-                run = Key(names.VERIFICATION, key.namespace, manifest["metadata"]["name"])
+                run = _run_key(key, action)
                 try:
                     await self.cluster.create(_in_namespace(manifest, key.namespace))
                 except ClusterError as error:
                     if error.ambiguous:
+                        reserved.discard(run)
                         self.recent.add(run, manifest, doubtful=True)
                     raise
+                reserved.discard(run)
                 self.recent.add(run, manifest)
             case CreateJob(manifest):
                 await self.cluster.create(_in_namespace(manifest, key.namespace))
@@ -150,6 +164,10 @@ class Executor:
                 await self.brokers.delete_webhook(broker, uuid)
             case _:
                 raise TypeError(f"the plan of {key} may not ask for {action}")
+
+
+def _run_key(key: Key, action: CreateVerification) -> Key:
+    return Key(names.VERIFICATION, key.namespace, action.manifest["metadata"]["name"])
 
 
 def _in_namespace(manifest: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:

@@ -11,10 +11,12 @@ from pact_operator.api import names
 from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactProvider, PactVerification
 from pact_operator.core import plan
 from pact_operator.core.actions import Plan
-from pact_operator.core.facts import Key, Settings, WorkloadFacts
+from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, WorkloadFacts
 from pact_operator.core.naming import label_value
+from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
 from pact_operator.engine.gather import Gatherer
+from pact_operator.engine.places import broker_name, places_of
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
@@ -106,6 +108,14 @@ class Reconciler:
             provider = (body["metadata"].get("labels") or {}).get(names.LABEL_PROVIDER)
             if provider and (owner := self._named(names.PROVIDER, key.namespace, provider)):
                 self.hint(owner, "verification")
+        if key.kind in (names.VERIFICATION, names.PROVIDER) and self._opened.is_set():
+            self._hint_next_in_line(key.namespace, broker_name(body))
+
+    def _hint_next_in_line(self, namespace: str, broker: str) -> None:
+        """A run has ended, or somebody has left the line: those whose turn it is now need not wait for the sweep."""
+        places = places_of(self.snapshot, self._recent, namespace, broker)
+        for waiting in next_in_line(places) if places else ():
+            self.hint(Key(names.PROVIDER, namespace, waiting.name), "place")
 
     def hint_child(self, namespace: str, labels: Mapping[str, str], origin: str) -> None:
         """A Job or Pod appeared, changed or went; its labels tell whose it is."""
@@ -168,7 +178,7 @@ class Reconciler:
         return None
 
     def _dependents(self, kind: str, broker: Key) -> list[Body]:
-        return [body for body in self.snapshot.bodies(kind, broker.namespace) if _broker_name(body) == broker.name]
+        return [body for body in self.snapshot.bodies(kind, broker.namespace) if broker_name(body) == broker.name]
 
     # -- looks
 
@@ -200,7 +210,7 @@ class Reconciler:
         """
         if key.kind == names.BROKER or (body := self.snapshot.body(key)) is None:
             return False
-        broker = Key(names.BROKER, key.namespace, _broker_name(body))
+        broker = Key(names.BROKER, key.namespace, broker_name(body))
         if broker in self._brokers_looked or self.snapshot.body(broker) is None:
             return False
         self.hint(broker, "start")
@@ -282,9 +292,16 @@ class Reconciler:
             )
         facts, decide = await self._facts(parsed)
         broker = parsed if isinstance(parsed, PactBroker) else None
-        return await self._executor.execute(
-            key, body, lambda failed: decide(dataclasses.replace(facts, failed=failed)), broker
-        )
+
+        def decide_now(failed: Mapping[str, Failure]) -> Plan:
+            nonlocal facts
+            if not failed and isinstance(facts, ProviderFacts):
+                # Only now: since the broker was asked, others may have taken the places that all share.
+                places = places_of(self.snapshot, self._recent, key.namespace, facts.provider.spec.broker_ref.name)
+                facts = dataclasses.replace(facts, places=places)
+            return decide(dataclasses.replace(facts, failed=failed))
+
+        return await self._executor.execute(key, body, decide_now, broker)
 
     async def _facts(self, parsed: Object) -> tuple[Any, Callable[[Any], Plan]]:
         gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings(), self._recent, self._cluster)
@@ -338,14 +355,6 @@ class Reconciler:
         for kind in (names.PROVIDER, names.CONSUMER, names.VERIFICATION):
             for dependent in self._dependents(kind, key):
                 self.hint(Key(kind, key.namespace, dependent["metadata"]["name"]), "broker")
-
-
-def _broker_name(body: Body) -> str:
-    # An object that is kept since before the schema was as it is may hold anything.
-    spec = body.get("spec")
-    ref = spec.get("brokerRef") if isinstance(spec, Mapping) else None
-    name = ref.get("name") if isinstance(ref, Mapping) else None
-    return name if isinstance(name, str) else ""
 
 
 def _at_rest(provider: Body) -> bool:
