@@ -271,6 +271,9 @@ def test_ensure_methods_change_only_what_differs(broker: Broker, client: BrokerC
     assert client.ensure_pacticipant("p", main_branch="main").main_branch == "main"
     assert [r[0] for r in broker.requests] == ["GET", "POST", "PATCH"]
     assert broker.requests[2][2]["Content-Type"] == "application/merge-patch+json"
+    broker.answer(200, {"name": "p", "mainBranch": "trunk"})
+    assert client.ensure_pacticipant("p", main_branch="main").main_branch == "trunk", "somebody's choice"
+    assert len(broker.requests) == 4
     broker.recorded("environments")
     assert client.ensure_environment("test").name == "test"
     broker.answer(200, {"_embedded": {"environments": []}})

@@ -306,12 +306,16 @@ class BrokerClient:
             return None
 
     def ensure_pacticipant(self, name: str, *, main_branch: str | None = None) -> Pacticipant:
-        """Create a pacticipant unless it is there; set its main branch if one is given and differs."""
+        """Create a pacticipant unless it is there; give it a main branch unless it has one.
+
+        Returns:
+            The pacticipant as the broker holds it now. A main branch that somebody else has set stays as it is.
+        """
         found = self.pacticipant(name)
         if found is None:
             body = {"name": name} | ({"mainBranch": main_branch} if main_branch else {})
             found = parse.pacticipant(self._http.send("POST", "/pacticipants", body=body))
-        if main_branch and found.main_branch != main_branch:
+        if main_branch and not found.main_branch:
             # The broker answers 201 to a second creation and changes nothing, so look at what it holds.
             answer = self._http.send(
                 "PATCH", path("/pacticipants/{}", name), body={"mainBranch": main_branch}, content_type=_MERGE_PATCH

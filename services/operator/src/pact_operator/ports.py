@@ -104,6 +104,12 @@ class Brokers(Protocol):
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         """Versions deployed, or released and supported, in any environment: pacticipant -> versions, newest first."""
 
+    async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
+        """The main branch of a pacticipant (`GET /pacticipants/{p}`); None if it has none, or is not known."""
+
+    async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
+        """Makes a pacticipant unless it exists, and sets its main branch unless it has one (write credentials)."""
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments."""
 

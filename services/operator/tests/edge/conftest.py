@@ -38,6 +38,7 @@ class World:
     complaints: dict[str, str] = field(default_factory=dict)
     contracts_in_scope: tuple[Contract, ...] = ()
     held: dict[tuple[str, str], Result] = field(default_factory=dict)
+    main_branches: dict[str, str] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     finalizers_version: str | None = "2"
 
@@ -145,6 +146,14 @@ class World:
 
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         return {}
+
+    async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
+        self._call("main_branch", pacticipant)
+        return self.main_branches.get(pacticipant)
+
+    async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
+        self._call("ensure_main_branch", pacticipant, branch)
+        self.main_branches.setdefault(pacticipant, branch)
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         self._call("environments")

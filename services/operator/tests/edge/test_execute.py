@@ -139,7 +139,10 @@ async def test_only_the_plan_of_a_broker_may_change_a_broker(world: Any, executo
         await executor.execute(KEY, BODY, always(Plan((action,))))
     broker = PactBroker.parse({"metadata": {"name": "b"}, "spec": {"url": "http://b"}})
     assert isinstance(broker, PactBroker)
-    await executor.execute(KEY, BODY, always(Plan((action,))), broker)
+    with pytest.raises(TypeError):
+        await executor.execute(KEY, BODY, always(Plan((action,))), broker)
+    assert world.calls == []
+    await executor.execute(Key(names.BROKER, "team", "b"), BODY, always(Plan((action,))), broker)
     assert len(world.calls) == 1
 
 

@@ -130,6 +130,7 @@ class Broker:
     ever: set[tuple[Pair, bool]] = field(default_factory=set)
     deployed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Provider -> versions that were recorded as deployed, besides the current one."""
+    main_branches: dict[str, str] = field(default_factory=dict)
     down: bool = False
 
     def publish(self, pair: Pair, success: bool) -> None:
@@ -174,6 +175,7 @@ class Sim:
         self.truth_salt = self.rng.random()
         self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
+        self.broker.main_branches["orders"] = self.main_branch_of("orders")
         self._seed_objects()
         self.boot()
 
@@ -193,6 +195,7 @@ class Sim:
                         "brokerRef": {"name": "broker"},
                         "pacticipant": name,
                         "version": {"value": f"{name}-1"},
+                        "mainBranch": "main",
                         "target": {"ephemeral": {"template": template, "port": 8080}},
                         "run": {"maxConcurrent": self.rng.choice([1, 2])},
                     },
@@ -209,6 +212,10 @@ class Sim:
 
     def version(self, name: str) -> str:
         return str(self.provider(name)["spec"]["version"]["value"])
+
+    def main_branch_of(self, name: str) -> str:
+        """Somebody has set that of one provider otherwise, and it must stay so."""
+        return "trunk" if name == "orders" else "main"
 
     def limit(self) -> int | None:
         spec: Mapping[str, Any] = self.api.objects[names.BROKER, "broker"]["spec"]
@@ -479,6 +486,8 @@ class Sim:
         for name in self.providers:
             if lack := self._lack_of(name):
                 return lack
+            if self.broker.main_branches.get(name) != self.main_branch_of(name):
+                return f"{name} has the main branch {self.broker.main_branches.get(name)}"
         broker = self.api.objects[names.BROKER, "broker"]
         reached = broker.get("status") or {}
         if reached.get("observedGeneration") != broker["metadata"]["generation"]:
@@ -609,6 +618,12 @@ class SimBrokers:
             self.sim.history.append(f"  broker does not answer: {what}")
             raise BrokerFailureError(Failure(Trouble.UNAVAILABLE, "no answer"))
 
+    async def _lost(self) -> None:
+        """The broker has done what it was asked to, and its answer may be lost."""
+        await Checkpoint()
+        if self.sim._unlucky(self.sim.faults.broker):
+            raise BrokerFailureError(Failure(Trouble.UNAVAILABLE, "the answer is lost"))
+
     async def check(self, broker: PactBroker) -> None:
         await self._ask("check")
 
@@ -642,6 +657,15 @@ class SimBrokers:
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         await self._ask("in use")
         return {name: tuple(versions) for name, versions in self.sim.broker.deployed.items()}
+
+    async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
+        await self._ask("main branch")
+        return self.sim.broker.main_branches.get(pacticipant)
+
+    async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
+        await self._ask("ensure main branch")
+        self.sim.broker.main_branches.setdefault(pacticipant, branch)
+        await self._lost()
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         return frozenset()

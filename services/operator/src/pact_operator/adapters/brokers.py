@@ -165,6 +165,20 @@ class BrokerThreads:
                 known.in_use = (time.monotonic() + _IN_USE_SECONDS, answer)
             return known.in_use[1]
 
+    async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
+        """The main branch of a pacticipant; see the port."""
+        found = await self._ask(broker, "pacticipant", lambda client: client.pacticipant(pacticipant))
+        return (found.main_branch or None) if found else None
+
+    async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
+        """Makes pacticipant and main branch where they are missing; see the port."""
+        await self._ask(
+            broker,
+            "ensure_main_branch",
+            lambda client: client.ensure_pacticipant(pacticipant, main_branch=branch),
+            write=True,
+        )
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments; see the port."""
         found = await self._ask(broker, "environments", lambda client: client.environments())

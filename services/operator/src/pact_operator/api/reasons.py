@@ -32,6 +32,7 @@ class Reason(StrEnum):
     ALLOWED = "Allowed"
     DEPLOYMENT_RECORDED = "DeploymentRecorded"
     NOTHING_DEPLOYED = "NothingDeployed"
+    MAIN_BRANCH_SET = "MainBranchSet"
     # wait
     VERIFICATION_PENDING = "VerificationPending"
     PENDING = "Pending"
@@ -64,6 +65,7 @@ class Reason(StrEnum):
     CREDENTIALS_NOT_FOUND = "CredentialsNotFound"
     NOT_A_BROKER = "NotABroker"
     WEBHOOK_REFUSED = "WebhookRefused"
+    MAIN_BRANCH_DIFFERS = "MainBranchDiffers"
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"
     VERSION_UNKNOWN = "VersionUnknown"
     NOTHING_TO_CHECK = "NothingToCheck"
@@ -103,13 +105,14 @@ ADVICE: dict[Reason, Advice] = {
     Reason.ALLOWED: Advice(_N, "Nothing: the version keeps its contracts with what is deployed in the environment."),
     Reason.DEPLOYMENT_RECORDED: Advice(_N, "Nothing: the broker holds as deployed what runs."),
     Reason.NOTHING_DEPLOYED: Advice(_N, "Nothing: nothing runs, and the broker holds nothing as deployed."),
+    Reason.MAIN_BRANCH_SET: Advice(_N, "Nothing: the broker has the main branch that the spec names."),
     Reason.VERIFICATION_PENDING: Advice(_W, "Wait: a verification is owed or running.", retried=True),
     Reason.PENDING: Advice(_W, "Wait: the Job has not started yet.", retried=True),
     Reason.RUNNING: Advice(_W, "Wait: the verifier is at work.", retried=True),
     Reason.RETRYING: Advice(_W, "Wait: the last try hit infrastructure trouble; the Job tries again.", retried=True),
     Reason.TESTS_RUNNING: Advice(_W, "Wait: the consumer's pact tests are running.", retried=True),
     Reason.CONFIRMING: Advice(_W, "Wait: the results are being read back from the broker.", retried=True),
-    Reason.REGISTERING: Advice(_W, "Wait: the webhook is being registered.", retried=True),
+    Reason.REGISTERING: Advice(_W, "Wait: it is being written to the broker.", retried=True),
     Reason.NOTHING_TO_VERIFY: Advice(
         _C, "Publish a pact for this provider, or widen spec.selectors: no contract is in scope.", retried=True
     ),
@@ -162,6 +165,9 @@ ADVICE: dict[Reason, Advice] = {
     Reason.NOT_A_BROKER: Advice(_T, "Mend spec.url: what answers there is no Pact Broker.", retried=True),
     Reason.WEBHOOK_REFUSED: Advice(
         _T, "Allow the operator's hook address in the broker's webhook allow-lists.", retried=True
+    ),
+    Reason.MAIN_BRANCH_DIFFERS: Advice(
+        _T, "Make spec.mainBranch and the pacticipant's main branch in the broker the same: one that is set stays."
     ),
     Reason.WORKLOAD_NOT_FOUND: Advice(_T, "Create the Deployment that spec.version.fromWorkload names.", retried=True),
     Reason.VERSION_UNKNOWN: Advice(

@@ -113,6 +113,11 @@ class Open(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
 
+_MAIN_BRANCH = (
+    "Main branch of the pacticipant in the broker. Pacticipant and main branch are made if they are missing; "
+    "a main branch that is set already is left as it is."
+)
+
 # --- shared parts of specs -------------------------------------------------------------------------------------------
 
 
@@ -477,6 +482,7 @@ class PactConsumerSpec(Strict):
     pacticipant: Text = Field(description="Name of the consumer in the broker and in its pacts.")
     version: VersionSource = Field(description="The consumer version; a new one runs the tests once.")
     branch: Text | None = Field(default=None, description="Branch of the version in the broker.")
+    main_branch: Text | None = Field(default=None, description=_MAIN_BRANCH)
     template: PodTemplate = Field(
         description="Pod template whose containers run the pact tests, in order, and write pact files to /pacts. "
         "`{version}` in an image stands for the consumer version. They get no broker credential."
@@ -536,6 +542,7 @@ class PactProviderSpec(Strict):
     branch: Text | None = Field(
         default=None, description="Branch of the version in the broker; decides what is pending."
     )
+    main_branch: Text | None = Field(default=None, description=_MAIN_BRANCH)
     target: Target = Field(description="What the verifier speaks to.")
     provider_states: ProviderStates | None = Field(default=None, description="How provider states are set up.")
     message_path: str | None = Field(

@@ -45,6 +45,14 @@ class EnsureEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
+class EnsureMainBranch:
+    """Make a pacticipant in the broker unless it is there, and give it a main branch unless it has one."""
+
+    pacticipant: str
+    branch: str
+
+
+@dataclass(frozen=True, slots=True)
 class PutWebhook:
     """Put a webhook into the broker under a fixed id (`PUT /webhooks/{uuid}`).
 
@@ -82,6 +90,7 @@ Action = (
     | DeleteVerification
     | DeleteJob
     | EnsureEnvironment
+    | EnsureMainBranch
     | PutWebhook
     | DeleteWebhook
     | SetFinalizers

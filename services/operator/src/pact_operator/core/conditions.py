@@ -25,6 +25,7 @@ QUIET: Final = frozenset(
         Reason.TESTS_RUNNING,
         Reason.VERIFICATION_PENDING,
         Reason.IN_SYNC,
+        Reason.MAIN_BRANCH_SET,
         Reason.DISABLED,
     }
 )

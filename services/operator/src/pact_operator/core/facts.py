@@ -181,6 +181,8 @@ class ConsumerFacts:
     """Job name -> its newest Pod."""
     settings: Settings
     now: float
+    main_branch: str | Failure | None = None
+    """The pacticipant's in the broker; None: there is none, or it was not asked for since the spec names none."""
     providers: tuple[tuple[str, Key], ...] = ()
     """(pacticipant, key) of the PactProviders with the same broker: they are looked at once a pact is published."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
@@ -219,6 +221,8 @@ class ProviderFacts:
     verifications: tuple[PactVerification, ...]
     """The runs of this object, in any order."""
     now: float
+    main_branch: str | Failure | None = None
+    """The pacticipant's in the broker; None: there is none, or it was not asked for since the spec names none."""
     places: Places | None = None
     """None: the broker's runs are not limited."""
     failed: Mapping[str, Failure] = field(default_factory=dict)

@@ -14,7 +14,7 @@ Both are total and idempotent: applied to the state that they made, they plan no
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -55,6 +55,7 @@ from pact_operator.core.facts import (
     VersionFacts,
 )
 from pact_operator.core.jobspec import owner_reference, verifier_job
+from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
 from pact_operator.core.naming import child_name, digest, label_value
 from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
 from pact_operator.core.plan_broker import plan_broker
@@ -134,45 +135,73 @@ def plan_provider(facts: ProviderFacts) -> Plan:
     # Each version once: the status is a list map, and one that the API server refuses would never be written.
     matter = {vf.version: vf for vf in facts.versions}
     rows = [row for vf in matter.values() for row in _rows(vf, facts.verifications, request)]
+    return _promised(facts, version, rows, _start(facts, matter, rows))
+
+
+def _promised(facts: ProviderFacts, version: str, rows: list[Row], runs: "Runs") -> Plan:
+    """What is started, and how the promise stands meanwhile."""
+    provider = facts.provider
+    rows = [_held_back(row, runs.waits_for) if row.version in runs.held_back else row for row in rows]
+    branch, write_branch = plan_main_branch(
+        provider.spec.main_branch, provider.spec.pacticipant, facts.main_branch, facts.failed
+    )
+    stated = (
+        _ready(facts, version, rows, runs.waits_for),
+        Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."),
+        *branch,
+    )
+    status = _provider_status(facts, version, rows, stated)
+    if runs.queued_since:
+        status["queuedSince"] = runs.queued_since
+    dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
+    dues += [again_in for again_in in (runs.again_in, AGAIN_SECONDS if write_branch else None) if again_in is not None]
+    outlived = [DeleteVerification(run.metadata.name) for run in _outlived(facts.verifications, rows)]
+    return Plan(
+        actions=(*write_branch, *runs.actions, *outlived),
+        status=status,
+        events=events(provider.status.conditions, stated),
+        requeue_after=min(dues, default=None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs to begin and to end, and what has to wait although it is due."""
+
+    actions: tuple[Action, ...]
+    held_back: frozenset[str]
+    """Versions that have to wait."""
+    waits_for: str = ""
+    queued_since: str | None = None
+    """Since when it waits for a place that others have; None: it does not."""
+    again_in: float | None = None
+
+
+def _start(facts: ProviderFacts, matter: Collection[str], rows: list[Row]) -> Runs:
+    """One run for each version that something waits for, as far as there is room."""
     active = [run for run in facts.verifications if not finished(run)]
     superseded = [run for run in active if run.spec.provider_version not in matter]
-    own = provider.spec.run.max_concurrent - (len(active) - len(superseded))
+    own = facts.provider.spec.run.max_concurrent - (len(active) - len(superseded))
     turn = _turn(facts, frozenset(run.metadata.name for run in superseded))
     free = own if turn is None else min(own, turn.granted)
 
     actions: list[Action] = [DeleteVerification(run.metadata.name) for run in superseded]
     started, held_back = 0, set()
-    for vf in matter.values():
-        waiting = [row for row in rows if row.version == vf.version and _waits(row, facts.now)]
+    for version in matter:
+        waiting = [row for row in rows if row.version == version and _waits(row, facts.now)]
         if waiting and started < free:
-            actions.append(CreateVerification(_run_of(facts, vf.version, waiting)))
+            actions.append(CreateVerification(_run_of(facts, version, waiting)))
             started += 1
         elif waiting:
-            held_back.add(vf.version)
-    actions += [DeleteVerification(run.metadata.name) for run in _outlived(facts.verifications, rows)]
-
-    queued = turn if held_back and own > started and "CreateVerification" not in facts.failed else None
-    why = queued.message if queued else "waiting until a run of its own ends (spec.run.maxConcurrent)"
-    if held_back:
-        rows = [_held_back(row, why) if row.version in held_back else row for row in rows]
-    dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
-    if queued and queued.again_in is not None:
-        dues.append(queued.again_in)
-    stated = (
-        _ready(facts, version, rows, why if held_back else ""),
-        Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."),
-    )
-    status = _provider_status(facts, version, rows, stated)
-    if queued:
-        # Who was served goes to the end of the line.
-        since = tidy(provider.status.queued_since) if not started else None
-        status["queuedSince"] = since or rfc3339(facts.now)
-    return Plan(
-        actions=tuple(actions),
-        status=status,
-        events=events(provider.status.conditions, stated),
-        requeue_after=min(dues, default=None),
-    )
+            held_back.add(version)
+    if not held_back:
+        return Runs(tuple(actions), frozenset())
+    if turn is None or own <= started or "CreateVerification" in facts.failed:
+        why = "waiting until a run of its own ends (spec.run.maxConcurrent)"
+        return Runs(tuple(actions), frozenset(held_back), why)
+    # Who was served goes to the end of the line.
+    since = None if started else tidy(facts.provider.status.queued_since)
+    return Runs(tuple(actions), frozenset(held_back), turn.message, since or rfc3339(facts.now), turn.again_in)
 
 
 @dataclass(frozen=True, slots=True)

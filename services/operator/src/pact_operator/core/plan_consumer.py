@@ -6,10 +6,12 @@ from typing import Any, Final
 from pact_operator.api import names
 from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import PactBroker, PublishedPact
-from pact_operator.core.actions import Action, CreateJob, Look, Plan
+from pact_operator.core.actions import Action, CreateJob, EnsureMainBranch, Look, Plan
 from pact_operator.core.conditions import Cond, clean, events, status_of, tidy, within
-from pact_operator.core.facts import ConsumerFacts, JobFacts, PodFacts
+from pact_operator.core.facts import ConsumerFacts, Failure, JobFacts, PodFacts
 from pact_operator.core.jobspec import consumer_job
+from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
+from pact_operator.core.main_branch import KIND as MAIN_BRANCH
 from pact_operator.core.naming import child_name, digest
 from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
 from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
@@ -153,7 +155,9 @@ def _stated(
     facts: ConsumerFacts, version: str, job_name: str, attempt: int, verdict: Verdict, actions: tuple[Action, ...] = ()
 ) -> Plan:
     meta, observed = facts.consumer.metadata, facts.consumer.status
-    stated = (verdict.ready,)
+    told, ensure = _main_branch(facts)
+    stated = (verdict.ready, *told)
+    actions = (*ensure, *actions)
     run: dict[str, Any] = {"jobName": job_name, "attempt": attempt}
     if verdict.over:
         run["finishedAt"] = rfc3339(facts.now)
@@ -171,7 +175,7 @@ def _stated(
             "pacts": within(_pact(pact) for pact in verdict.pacts),
         },
         events=events(observed.conditions, stated),
-        requeue_after=None if verdict.over else verdict.again_in or UNFINISHED_SECONDS,
+        requeue_after=_again(facts, ensure, None if verdict.over else verdict.again_in or UNFINISHED_SECONDS),
     )
 
 
@@ -184,10 +188,30 @@ def _pact(pact: PublishedPact) -> dict[str, Any]:
 def _settled(facts: ConsumerFacts) -> Plan:
     """The verdict was taken; a spec that changed without changing the work is only noted as seen."""
     meta, status = facts.consumer.metadata, facts.consumer.status
-    seen = tidy({**status.model_dump(by_alias=True, exclude_none=True), "observedGeneration": meta.generation})
-    for condition in seen["conditions"]:
-        condition["observedGeneration"] = meta.generation
-    return Plan(status=seen)
+    told, ensure = _main_branch(facts)
+    kept = [condition for condition in status.conditions if condition.type != MAIN_BRANCH]
+    stated = (*(Cond(c.type, c.status, known(c.reason, Reason.JOB_FAILED), c.message) for c in kept), *told)
+    seen = tidy(status.model_dump(by_alias=True, exclude_none=True))
+    return Plan(
+        actions=ensure,
+        status=status_of(status.conditions, stated, facts.now, meta.generation, seen),
+        events=events(status.conditions, told),
+        requeue_after=_again(facts, ensure, None),
+    )
+
+
+def _main_branch(facts: ConsumerFacts) -> tuple[tuple[Cond, ...], tuple[EnsureMainBranch, ...]]:
+    spec = facts.consumer.spec
+    return plan_main_branch(spec.main_branch, spec.pacticipant, facts.main_branch, facts.failed)
+
+
+def _again(facts: ConsumerFacts, ensure: tuple[EnsureMainBranch, ...], otherwise: float | None) -> float | None:
+    """When to look again: nothing but time tells of what the broker holds."""
+    if ensure:
+        return AGAIN_SECONDS
+    if isinstance(facts.main_branch, Failure):
+        return min(otherwise or UNFINISHED_SECONDS, UNFINISHED_SECONDS)
+    return otherwise
 
 
 def _held(facts: ConsumerFacts, status: Any, reason: Reason, message: str) -> Plan:

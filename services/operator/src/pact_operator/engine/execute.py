@@ -19,6 +19,7 @@ from pact_operator.core.actions import (
     DeleteVerification,
     DeleteWebhook,
     EnsureEnvironment,
+    EnsureMainBranch,
     Look,
     Plan,
     PutWebhook,
@@ -84,7 +85,7 @@ class Executor:
             key: the object.
             body: the object as it was observed; its resource version guards the writes.
             decide: the decision.
-            broker: the broker that the plan may change; only a PactBroker's own plan may.
+            broker: the broker that the plan may write to. How it is set up only a PactBroker's own plan may change.
 
         Raises:
             ClusterError: the API server did not answer, or not as it should.
@@ -156,11 +157,21 @@ class Executor:
                 await self.cluster.delete(_BATCH, "Job", key.namespace, name)
             case Look(other):
                 self.look(other)
-            case EnsureEnvironment(name, display_name, production) if broker is not None:
+            case _ if broker is not None:
+                await self._write_to_broker(key, broker, action)
+            case _:
+                raise TypeError(f"the plan of {key} may not ask for {action}")
+
+    async def _write_to_broker(self, key: Key, broker: PactBroker, action: Action) -> None:
+        sets_up = key.kind == names.BROKER
+        match action:
+            case EnsureMainBranch(pacticipant, branch):
+                await self.brokers.ensure_main_branch(broker, pacticipant, branch)
+            case EnsureEnvironment(name, display_name, production) if sets_up:
                 await self.brokers.ensure_environment(broker, name, display_name, production)
-            case PutWebhook(uuid, definition) if broker is not None:
+            case PutWebhook(uuid, definition) if sets_up:
                 await self.brokers.put_webhook(broker, uuid, definition)
-            case DeleteWebhook(uuid) if broker is not None:
+            case DeleteWebhook(uuid) if sets_up:
                 await self.brokers.delete_webhook(broker, uuid)
             case _:
                 raise TypeError(f"the plan of {key} may not ask for {action}")

@@ -71,15 +71,17 @@ class Gatherer:
         )
 
     async def consumer(self, consumer: PactConsumer) -> ConsumerFacts:
-        """Facts on a PactConsumer: all from the watches."""
-        meta = consumer.metadata
+        """Facts on a PactConsumer: all from the watches, but for the main branch if its spec names one."""
+        meta, spec = consumer.metadata, consumer.spec
+        broker = self._broker(meta.namespace, spec.broker_ref.name)
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
         jobs = {name: await self._with_complaint(meta.namespace, job, pods.get(name)) for name, job in jobs.items()}
         return ConsumerFacts(
             consumer=consumer,
-            providers=self._providers(meta.namespace, consumer.spec.broker_ref.name),
-            broker=self._broker(meta.namespace, consumer.spec.broker_ref.name),
-            workload=self._workload(meta.namespace, consumer.spec.version),
+            main_branch=None if spec.suspend else await self._main_branch(broker, spec.pacticipant, spec.main_branch),
+            providers=self._providers(meta.namespace, spec.broker_ref.name),
+            broker=broker,
+            workload=self._workload(meta.namespace, spec.version),
             jobs=jobs,
             pods=pods,
             settings=self.settings,
@@ -87,7 +89,7 @@ class Gatherer:
         )
 
     async def provider(self, provider: PactProvider) -> ProviderFacts:
-        """Facts on a PactProvider: two requests to the broker if its version is known."""
+        """Facts on a PactProvider: two requests to the broker if its version is known, three with a main branch."""
         meta, spec = provider.metadata, provider.spec
         broker = self._broker(meta.namespace, spec.broker_ref.name)
         workload = self._workload(meta.namespace, spec.version)
@@ -100,7 +102,9 @@ class Gatherer:
         ]
         version = versions.resolve(spec.version, workload)
         found: tuple[VersionFacts, ...] | Failure | None = None
+        main_branch: str | Failure | None = None
         if isinstance(version, str) and broker is not None and not broker.spec.suspend and not spec.suspend:
+            main_branch = await self._main_branch(broker, spec.pacticipant, spec.main_branch)
             try:
                 found = await self._versions(broker, provider, version)
             except BrokerFailureError as error:
@@ -112,7 +116,18 @@ class Gatherer:
             versions=found,
             verifications=tuple(verifications),
             now=self.clock.now(),
+            main_branch=main_branch,
         )
+
+    async def _main_branch(
+        self, broker: PactBroker | None, pacticipant: str, wanted: str | None
+    ) -> str | Failure | None:
+        if wanted is None or broker is None or broker.spec.suspend:
+            return None
+        try:
+            return await self.brokers.main_branch(broker, pacticipant)
+        except BrokerFailureError as error:
+            return error.failure
 
     async def _versions(self, broker: PactBroker, provider: PactProvider, current: str) -> tuple[VersionFacts, ...]:
         spec = provider.spec

@@ -291,7 +291,7 @@ class Reconciler:
                 key, body, lambda _failed: plan.plan_invalid(body, message, self._clock.now())
             )
         facts, decide = await self._facts(parsed)
-        broker = parsed if isinstance(parsed, PactBroker) else None
+        broker = parsed if isinstance(parsed, PactBroker) else facts.broker
 
         def decide_now(failed: Mapping[str, Failure]) -> Plan:
             nonlocal facts
