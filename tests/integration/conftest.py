@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
@@ -148,7 +148,13 @@ class Running:
         await eventually(enough, f"{times} more looks at {kind}")
 
 
-StartOperator = Callable[[], AbstractAsyncContextManager[Running]]
+class StartOperator(Protocol):
+    """Starts an operator, which ends with the context."""
+
+    def __call__(
+        self, cluster: Callable[[KubernetesCluster], Recorder] = Recorder
+    ) -> AbstractAsyncContextManager[Running]:
+        """Args: cluster: what stands between the operator's engine and the API server."""
 
 
 @pytest.fixture
@@ -163,7 +169,7 @@ def start_operator(
     url = f"http://127.0.0.1:{port}"
 
     @asynccontextmanager
-    async def start() -> AsyncIterator[Running]:
+    async def start(cluster: Callable[[KubernetesCluster], Recorder] = Recorder) -> AsyncIterator[Running]:
         settings = OperatorSettings(
             verifier_image="pact-operator/verifier:test",
             publisher_image="pact-operator/publisher:test",
@@ -175,7 +181,7 @@ def start_operator(
             http_host="127.0.0.1",
         )
         kubernetes = await KubernetesCluster.connect()
-        running = Running(url, namespace, Recorder(kubernetes))
+        running = Running(url, namespace, cluster(kubernetes))
         task = asyncio.create_task(operate(settings, stop=running.stopping, cluster=running.recorder))
         try:
             await eventually(lambda: _ready(url, task), "the operator is ready")
