@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pact_operator.api import names
 from tests.charts.charts import Helm, Manifest, of_kind, pod_templates
 from tests.charts.network import Endpoint, allows
 
@@ -126,29 +127,43 @@ def demo(helm: Helm) -> list[Manifest]:
     ]
 
 
+# Every Pod that the charts bring about, by the object that describes it.
+PODS = {
+    "Deployment pact-system/pact-operator": "operator",
+    "Deployment pact-demo/pact-broker": "broker",
+    "StatefulSet pact-demo/pact-broker-postgres": "postgres",
+    "CronJob pact-demo/pact-broker-clean": "clean",
+    "Deployment pact-demo/flask-provider": "flask",
+    "Deployment pact-demo/fastapi-provider": "fastapi",
+    "PactProvider pact-demo/flask-provider": "verifier",
+    "PactProvider pact-demo/fastapi-provider": "other verifier",
+    "PactConsumer pact-demo/users-consumer": "consumer",
+}
+# Those of `helm test`; each carries the labels of one above, or none that a policy speaks of.
+TESTS = {
+    "Pod pact-system/pact-operator-test",
+    "Pod pact-demo/pact-broker-test",
+    "Pod pact-demo/flask-provider-test",
+    "Pod pact-demo/fastapi-provider-test",
+    "Pod pact-demo/users-consumer-test",
+}
+
+
 def _endpoints(manifests: Sequence[Manifest]) -> dict[str, Endpoint]:
-    names = {
-        "Deployment pact-system/pact-operator": "operator",
-        "Deployment pact-demo/pact-broker": "broker",
-        "StatefulSet pact-demo/pact-broker-postgres": "postgres",
-        "CronJob pact-demo/pact-broker-clean": "clean",
-        "Deployment pact-demo/flask-provider": "flask",
-        "Deployment pact-demo/fastapi-provider": "fastapi",
-        "PactProvider pact-demo/flask-provider": "verifier",
-        "PactConsumer pact-demo/users-consumer": "consumer",
-    }
     found = {
-        names[template.where]: Endpoint(names[template.where], template.namespace, template.labels)
+        PODS[template.where]: Endpoint(PODS[template.where], template.namespace, template.labels)
         for template in pod_templates(manifests)
-        if template.where in names
+        if template.where in PODS
     }
-    assert set(found) == set(names.values())
+    assert set(found) == set(PODS.values())
     return found | {
         "neighbour": Endpoint("neighbour", "pact-demo", {"app": "neighbour"}),
         "stranger": Endpoint("stranger", "elsewhere", {"app": "stranger"}),
         "dns": Endpoint("dns", "kube-system", {"k8s-app": "kube-dns"}),
         "api server": Endpoint("api server", address="192.0.2.10"),
         "internet": Endpoint("internet", address="203.0.113.10"),
+        # Where clouds hand out a node's credentials to whoever asks.
+        "metadata": Endpoint("metadata", address="169.254.169.254"),
     }
 
 
@@ -161,11 +176,15 @@ TARGETS = [
     ("flask", 8080),
     ("fastapi", 8080),
     ("verifier", 8080),
+    ("other verifier", 8080),
     ("consumer", 8080),
     ("dns", 53),
     ("api server", 6443),
     ("internet", 443),
     ("internet", 80),
+    ("metadata", 80),
+    ("neighbour", 8080),
+    ("stranger", 8080),
 ]
 # What gets through: everything that is not here must not.
 WAYS = {
@@ -176,6 +195,7 @@ WAYS = {
     "flask": {("dns", 53)},
     "fastapi": {("dns", 53)},
     "verifier": {("broker", 9292), ("dns", 53)},
+    "other verifier": {("broker", 9292), ("dns", 53)},
     "consumer": {("broker", 9292), ("dns", 53)},
     "neighbour": {
         ("operator", 8080),
@@ -186,6 +206,8 @@ WAYS = {
         ("api server", 6443),
         ("internet", 443),
         ("internet", 80),
+        ("metadata", 80),
+        ("stranger", 8080),
     },
     "stranger": {
         ("operator", 8080),
@@ -193,8 +215,31 @@ WAYS = {
         ("api server", 6443),
         ("internet", 443),
         ("internet", 80),
+        ("metadata", 80),
+        ("neighbour", 8080),
     },
 }
+
+
+def test_no_pod_is_missing_in_the_table(demo: list[Manifest]) -> None:
+    described = {template.where for template in pod_templates(demo)}
+    assert described == set(PODS) | TESTS
+    assert set(WAYS) == {*PODS.values(), "neighbour", "stranger"}, "a source has no row"
+
+
+def test_what_no_rule_allows_is_denied_to_each_of_our_pods(demo: list[Manifest]) -> None:
+    policies, endpoints = of_kind(demo, "NetworkPolicy"), _endpoints(demo)
+    somewhere = Endpoint("somewhere", "elsewhere", {"app": "somewhere"})
+    for name in PODS.values():
+        assert not allows(policies, endpoints[name], somewhere, 1), f"{name} may send anywhere"
+        assert not allows(policies, somewhere, endpoints[name], 1), f"anybody may send to {name}"
+
+
+def test_the_policies_of_jobs_select_the_pods_that_the_operator_makes(demo: list[Manifest]) -> None:
+    endpoints = _endpoints(demo)
+    for verifier in ("verifier", "other verifier"):
+        assert endpoints[verifier].labels == {names.LABEL_ROLE: names.ROLE_VERIFIER}
+    assert endpoints["consumer"].labels == {names.LABEL_ROLE: names.ROLE_CONSUMER}
 
 
 def test_who_may_talk_to_whom(demo: list[Manifest]) -> None:
