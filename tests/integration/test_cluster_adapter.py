@@ -185,3 +185,18 @@ async def test_an_api_server_that_does_not_answer_is_an_error_of_ours(
     await cluster.close()
     assert caught.value.status == 0
     assert caught.value.retryable
+
+
+async def test_the_uids_of_all_objects_are_listed_page_by_page(
+    cluster: KubernetesCluster, api: Api, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pact_operator.adapters.cluster._PAGE", 2)
+    manifests = [job(namespace, None) for _ in range(5)]
+    for number, manifest in enumerate(manifests):
+        manifest["metadata"] |= {"name": f"j{number}", "labels": {"ours": "yes"}}
+    wanted = {(await api.create(manifest))["metadata"]["uid"] for manifest in manifests}
+    kinds = [("batch/v1", "jobs", "ours"), ("apps/v1", "deployments", "")]
+    assert await cluster.uids(kinds, [namespace]) == wanted
+    assert wanted <= await cluster.uids(kinds, [])
+    assert not await cluster.uids(kinds, ["nowhere"])
+    assert not await cluster.uids([("batch/v1", "jobs", "others")], [namespace])

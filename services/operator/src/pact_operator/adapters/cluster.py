@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -27,6 +27,8 @@ from pact_operator.ports import ClusterError
 logger = logging.getLogger(__name__)
 
 _JSON: Final = "application/json"
+_METADATA: Final = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_PAGE: Final = 500
 _JSON_PATCH: Final = "application/json-patch+json"
 _EVENT_MESSAGE: Final = 1024  # bytes that the API server takes in an Event's message
 
@@ -91,6 +93,29 @@ class KubernetesCluster:
                 f"The cluster does not know {', '.join(missing)}: install the CustomResourceDefinitions of the chart "
                 "pact-operator, then start the operator again.",
             )
+
+    async def uids(self, kinds: Iterable[tuple[str, str, str]], namespaces: Sequence[str]) -> set[str]:
+        """The UIDs of all objects of some kinds, asked for with little more than those.
+
+        Args:
+            kinds: API version, plural and label selector (empty for all) of each.
+            namespaces: where to look; none means everywhere.
+
+        Raises:
+            ClusterError: the API server did not answer, or not as it should.
+        """
+        found: set[str] = set()
+        for api_version, plural, selector in kinds:
+            base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+            for place in [f"/namespaces/{quote(name)}" for name in namespaces] or [""]:
+                path = f"{base}{place}/{plural}?limit={_PAGE}&labelSelector={quote(selector)}"
+                page, more = path, True
+                while more:
+                    listed = await self._send("GET", page, accept=_METADATA)
+                    found.update(item["metadata"]["uid"] for item in listed.get("items") or [])
+                    more = bool(token := (listed.get("metadata") or {}).get("continue"))
+                    page = f"{path}&continue={quote(token or '')}"
+        return found
 
     async def create(self, manifest: Mapping[str, Any]) -> None:
         """Creates a namespaced object; see the port."""
@@ -192,8 +217,10 @@ class KubernetesCluster:
         except ClusterError as error:
             logger.warning("%s: its Event %s could not be recorded: %s", key, reason, error)
 
-    async def _send(self, method: str, path: str, body: Any = None, *, content_type: str = _JSON) -> dict[str, Any]:
-        headers = {"Accept": _JSON, "Content-Type": content_type}
+    async def _send(
+        self, method: str, path: str, body: Any = None, *, content_type: str = _JSON, accept: str = _JSON
+    ) -> dict[str, Any]:
+        headers = {"Accept": accept, "Content-Type": content_type}
         try:
             async with asyncio.timeout(self._timeout):
                 verb, url, params, payload, form = await self._client.param_serialize(

@@ -8,6 +8,25 @@ import kopf
 from pact_operator.api import names
 
 
+class NoEssence(kopf.DiffBaseStorage):
+    """Nothing of an object is remembered: there are no handlers that ask what has changed.
+
+    kopf takes three copies of every object to find out whether it has, handlers or not. With thousands of objects at
+    the start that is most of what the start costs.
+    """
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> kopf.BodyEssence:  # noqa: ARG002  (kopf names them)
+        """Takes nothing of an object."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: Any) -> kopf.BodyEssence | None:  # noqa: ARG002
+        """Knows nothing of an object."""
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        """Keeps nothing."""
+
+
 @kopf.on.login()
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
     """Uses `KUBECONFIG` if it is set, else the Pod's service account: the same choice as the cluster adapter's."""
@@ -17,16 +36,17 @@ def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 @kopf.on.startup()
-async def startup(settings: kopf.OperatorSettings, memo: Any, **indexes: Any) -> None:
-    """Sets kopf up so that it only watches, and gives the engine its indexes."""
+async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Sets kopf up so that it only watches."""
     settings.scanning.disabled = True
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoEssence()
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
+    settings.watching.chunk_size = 100  # of a list, so that its JSON does not stand in memory as a whole
     for group, plural in (("batch", "jobs"), ("", "pods")):
         settings.watching.label_selectors[group, "v1", plural] = names.LABEL_ROLE
-    memo.snapshot.bind(**{name: indexes[name] for name in ("objects", "jobs", "pods", "deployments")})
 
 
 @kopf.on.probe(id="secondsSinceLastLook")

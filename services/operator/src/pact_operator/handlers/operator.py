@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Generator
 from typing import Final
 
@@ -15,6 +16,7 @@ import uvicorn
 from pact_operator.adapters.brokers import BrokerThreads
 from pact_operator.adapters.clock import SystemClock
 from pact_operator.adapters.cluster import KubernetesCluster
+from pact_operator.api import names
 from pact_operator.core.facts import Key, Settings
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
@@ -23,7 +25,7 @@ from pact_operator.handlers.hooks import create_app
 from pact_operator.handlers.indexes import IndexSnapshot
 from pact_operator.hooktoken import HookToken
 from pact_operator.metrics import Metrics
-from pact_operator.ports import Cluster
+from pact_operator.ports import Cluster, ClusterError
 from pact_operator.settings import OperatorSettings
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,17 @@ HANDLERS: Final = (lifecycle, watches)
 NESTING: Final = 12_000
 """Levels that JSON may nest: more than the API server lets through (10,000). With Python's thousand, one object whose
 Pod template nests deeper would end the watches, and so the operator, for everybody. Some 4 MiB of stack, of 8."""
+
+WATCHED: Final = (
+    *((names.API_VERSION, plural, "") for plural in names.PLURALS.values()),
+    ("batch/v1", "jobs", names.LABEL_ROLE),
+    ("v1", "pods", names.LABEL_ROLE),
+    ("apps/v1", "deployments", ""),
+)
+"""API version, plural and label selector of what `watches` watches."""
+
+LISTED_SECONDS: Final = 5.0
+"""How long a list is good for that the start is held against."""
 
 WORKERS: Final = 32
 """Looks at the same time. They mostly wait for the API server or a broker."""
@@ -61,12 +74,12 @@ async def operate(
     kubernetes = await KubernetesCluster.connect()
     try:
         await kubernetes.require_kinds()
-        await _run(settings, stop or asyncio.Event(), cluster or kubernetes)
+        await _run(settings, stop or asyncio.Event(), kubernetes, cluster or kubernetes)
     finally:
         await kubernetes.close()
 
 
-async def _run(settings: OperatorSettings, stop: asyncio.Event, api: Cluster) -> None:
+async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: KubernetesCluster, api: Cluster) -> None:
     token = HookToken(settings.hook_token_file)
     metrics = Metrics()
     brokers = BrokerThreads(api.secret, token.value, observe=metrics.asked)
@@ -100,6 +113,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, api: Cluster) ->
         asyncio.create_task(server.serve(), name="http"),
     }
     signals = asyncio.create_task(_obey_signals(stop, watching), name="signals")
+    opening = asyncio.create_task(_open(reconciler, snapshot, kubernetes, settings, watching), name="opening")
     # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
     # the workers, must have begun before.
     await asyncio.sleep(0)
@@ -121,6 +135,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, api: Cluster) ->
         await _until_one_ends(parts)
     finally:
         signals.cancel()
+        opening.cancel()
         stop.set()
         server.should_exit = True
         await _end(parts)
@@ -133,6 +148,34 @@ async def _obey_signals(stop: asyncio.Event, watching: asyncio.Event) -> None:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _open(
+    reconciler: Reconciler,
+    snapshot: IndexSnapshot,
+    kubernetes: KubernetesCluster,
+    settings: OperatorSettings,
+    watching: asyncio.Event,
+) -> None:
+    """Lets the workers begin once the watches have told of everything that the API server lists.
+
+    What is created after the list comes as an event, and is a hint by itself. What was deleted before the watches
+    listed it never comes: that is why the list is asked for again.
+    """
+    await watching.wait()
+    while True:
+        try:
+            listed = await kubernetes.uids(WATCHED, settings.watch_namespaces)
+        except ClusterError as error:
+            logger.warning("The operator cannot begin yet: %s", error)
+            await asyncio.sleep(LISTED_SECONDS)
+            continue
+        deadline = time.monotonic() + LISTED_SECONDS
+        while time.monotonic() < deadline:
+            if snapshot.has_seen(listed):
+                reconciler.open()
+                return
+            await asyncio.sleep(0.05)
 
 
 async def _until_one_ends(parts: set[asyncio.Task[None]]) -> None:
