@@ -87,6 +87,48 @@ def test_unserved_routes_are_404_in_json(lite: Served) -> None:
         assert (answer.status, list(answer.body)) == (404, ["error"]), path
 
 
+def test_an_invalid_request_is_told_so_before_an_unacceptable_accept_and_nothing_is_kept(lite: Served) -> None:
+    accept = {"accept": "image/png"}
+    assert lite.send("POST", "/pacticipants", {"name": " "}, accept).status == 400
+    assert lite.send("POST", "/pacticipants", {"name": "kept"}, accept).status == 406
+    assert lite.send("GET", "/pacticipants/kept").status == 404
+    assert lite.send("GET", "/pacticipants/kept", headers=accept).status == 406
+    unreachable = {"request": {"method": "POST", "url": "https://127.0.0.1:1/"}}
+    assert lite.send("POST", "/webhooks/execute", unreachable, accept).status == 406
+
+
+def test_who_is_connected_with_whom(lite: Served) -> None:
+    lite.publish("A", "1", "B")
+    lite.publish("A", "1", "C,c")
+    lite.publish("X", "1", "Y")
+    text = {"accept": "text/csv"}
+    everything = lite.send("GET", "/relationships", headers=text)
+    assert everything.headers["content-type"] == "text/csv;charset=utf-8"
+    rows = [line.split(",") for line in everything.text.replace('"C,c"', "C").splitlines()]
+    ids = {row[1]: row[0] for row in rows}
+    assert rows == [
+        [ids["A"], "A", "1", "1", "0", "1", ids["B"], ids["C"]],
+        [ids["B"], "B", "1", "1", "0", "2", "0", "0"],
+        [ids["C"], "C", "1", "1", "0", "3", "0", "0"],
+        [ids["X"], "X", "1", "1", "0", "4", ids["Y"], "0"],
+        [ids["Y"], "Y", "1", "1", "0", "5", "0", "0"],
+    ]
+    assert lite.send("GET", "/groups/B.csv").text.count("\n") == 3
+    assert lite.send("GET", "/groups/B?maxPacticipants=1", headers=text).text == ""
+    assert lite.send("GET", "/groups/nobody", headers=text).status == 404
+
+
+def test_a_result_with_the_tags_of_its_provider_version(lite: Served) -> None:
+    lite.publish("C", "1", "P")
+    sha = lite.sha("C", "1", "P")
+    lite.verify("C", "P", sha, "p1")
+    lite.ok("PUT", "/pacticipants/P/versions/p1/tags/prod", {})
+    path = f"/pacts/provider/P/consumer/C/pact-version/{sha}/verification-results/1"
+    answer = lite.send("GET", path, headers={"accept": "application/vnd.pactbrokerextended.v1+json"})
+    assert answer.headers["content-type"].startswith("application/vnd.pactbrokerextended.v1+json")
+    assert [(one["name"], one["latest"]) for one in answer.body["_embedded"]["tags"]] == [("prod", True)]
+
+
 def test_problem_details_on_request(lite: Served) -> None:
     accept = {"accept": "application/hal+json, application/problem+json"}
     answer = lite.send("POST", "/environments", {}, accept | {"content-type": "application/json"})

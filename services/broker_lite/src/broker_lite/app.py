@@ -17,6 +17,7 @@ from broker_lite.http import (
     routes_environments,
     routes_index,
     routes_matrix,
+    routes_network,
     routes_pacticipants,
     routes_pacts,
     routes_publish,
@@ -43,6 +44,7 @@ _MODULES = (
     routes_matrix,
     routes_dashboard,
     routes_webhooks,
+    routes_network,
 )
 
 

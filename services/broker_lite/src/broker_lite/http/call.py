@@ -56,6 +56,7 @@ class Call:
         body: the body as sent.
         accept: joined Accept headers.
         triggered: number of webhooks that this request queued so far.
+        rehearsal: the request is only checked: nothing that it does is kept, and nothing may leave this server.
     """
 
     app: Application
@@ -68,6 +69,7 @@ class Call:
     accept: str
     content_type: str
     triggered: int = field(default=0)
+    rehearsal: bool = field(default=False)
 
     @property
     def settings(self) -> Settings:
@@ -272,12 +274,11 @@ def _endpoint(
         accept = ",".join(request.headers.getlist("accept"))
         urls = Urls(base_url(app.settings, request))
         try:
-            if not _acceptable(accept, produces):
-                return Response(status_code=406)
+            acceptable = _acceptable(accept, produces)
             body = await request.body()
             content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if consumes is not None and content_type not in consumes:
-                return Response(status_code=415)
+                return Response(status_code=415 if acceptable else 406)
 
             def call_in(session: Session) -> Call:
                 return Call(
@@ -290,13 +291,26 @@ def _endpoint(
                     body=body,
                     accept=accept,
                     content_type=content_type,
+                    rehearsal=not acceptable,
                 )
 
-            return await run_in_threadpool(_run, app, handler, call_in, writes)
+            try:
+                return await run_in_threadpool(_run, app, handler, call_in, writes)
+            except _RehearsedError:
+                return Response(status_code=406)
+            except ApiError as error:
+                # An invalid request is told so before it is told that no answer would be acceptable.
+                if not acceptable and error.status in (404, 409):
+                    return Response(status_code=406)
+                raise
         except ApiError as error:
-            return error_response(error, accept, urls.base, request.scope["path"])
+            return error_response(error, accept, urls.base)
 
     return endpoint
+
+
+class _RehearsedError(Exception):
+    """Raised to undo what a request did whose answer the client would not take."""
 
 
 def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call], writes: bool) -> Response:
@@ -306,6 +320,8 @@ def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call],
             with app.store.transaction(writes=writes) as session:
                 call = call_in(session)
                 response = handler(call)
+                if call.rehearsal:
+                    raise _RehearsedError
         except (DBAPIError, PoolTimeout) as error:
             if attempt + 1 < _ATTEMPTS and _worth_another_try(error):
                 time.sleep(0.01 * 2**attempt)
@@ -358,10 +374,10 @@ def base_url(settings: Settings, request: Request) -> str:
     )
 
 
-def error_response(error: ApiError, accept: str, base: str, path: str) -> Response:
+def error_response(error: ApiError, accept: str, base: str) -> Response:
     """The answer that an error stands for."""
     if error.body is None:
         return Response(status_code=error.status)
     if "application/problem+json" in accept and isinstance(error.body, dict):
-        return JsonResponse(error.problem(base, path), error.status, PROBLEM)
+        return JsonResponse(error.problem(base), error.status, PROBLEM)
     return JsonResponse(error.body, error.status, error.media_type)

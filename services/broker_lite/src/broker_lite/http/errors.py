@@ -25,7 +25,7 @@ class ApiError(Exception):
         self.body = body
         self.media_type = media_type
 
-    def problem(self, base_url: str, path: str) -> dict[str, Any]:
+    def problem(self, base_url: str) -> dict[str, Any]:
         """The same answer as problem details (RFC 9457), for clients that ask for it."""
         text = self.body.get("error") if isinstance(self.body, dict) else None
         kinds = {404: ("Not found", "not-found"), 409: ("Conflict", "conflict")}
@@ -39,27 +39,29 @@ class ApiError(Exception):
             }
         return {
             "title": "Validation errors",
-            "type": f"{base_url}/problem/validation-error",
+            "type": f"{base_url}/problems/validation-error",
             "status": self.status,
-            "instance": path,
+            "instance": "/",
             "errors": self._invalid_parts(base_url),
         }
 
     def _invalid_parts(self, base_url: str) -> list[dict[str, str]]:
         errors = self.body.get("errors") if isinstance(self.body, dict) else None
-        kind = f"{base_url}/problem/invalid-body-property-value"
         if isinstance(errors, dict):
             return [
-                {
-                    "type": kind,
-                    "title": "Validation error",
-                    "detail": text,
-                    "pointer": "/" + field.replace(".", "/"),
-                }
+                _invalid_part(base_url, text) | {"pointer": "/" + field.replace(".", "/")}
                 for field, texts in errors.items()
                 for text in texts
             ]
-        return [{"type": kind, "title": "Validation error", "detail": str(text)} for text in errors or []]
+        return [_invalid_part(base_url, str(text)) for text in errors or []]
+
+
+def _invalid_part(base_url: str, text: str) -> dict[str, str]:
+    # The kinds of problem are told apart by their words, as the reference broker does.
+    kind = "missing-body-property" if "missing" in text else "invalid-body-property-value"
+    if "format" in text and kind != "missing-body-property":
+        kind = "invalid-body-property-format"
+    return {"type": f"{base_url}/problems/{kind}", "title": "Invalid body parameter", "detail": text}
 
 
 def not_found() -> ApiError:

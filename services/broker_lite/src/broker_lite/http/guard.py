@@ -130,7 +130,7 @@ class Guard:
 
 
 class Methods:
-    """ASGI middleware: which methods a path has; OPTIONS names them, HEAD is none of them."""
+    """ASGI middleware: which methods a path has; OPTIONS is always one of them, HEAD never."""
 
     def __init__(self, app: ASGIApp, table: Sequence[tuple[re.Pattern[str], str]]) -> None:
         self._app = app
@@ -144,7 +144,7 @@ class Methods:
             if allowed and method not in allowed:
                 names = ", ".join([*dict.fromkeys(sorted(allowed)), "OPTIONS"])
                 status = 200 if method == "OPTIONS" else 405
-                await _plain(send, status, [(b"allow", names.encode())], "")
+                await _plain(send, status, [(b"allow", names.encode())] if status == 405 else [], "")
                 return
         await self._app(scope, receive, send)
 

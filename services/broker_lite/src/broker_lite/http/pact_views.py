@@ -99,6 +99,23 @@ def pact(
     return content | {"createdAt": timestamp(row.created_at), "_links": links}
 
 
+def extended_pact(
+    urls: Urls,
+    row: PactPublication,
+    content: Any,
+    *,
+    versions: Sequence[str] | None = None,
+    metadata: str | None = None,
+) -> Json:
+    """A pact with its JSON apart. The list of tags is always empty in the reference broker, too."""
+    return {
+        "createdAt": timestamp(row.created_at),
+        "contract": content,
+        "_embedded": {"tags": []},
+        "_links": pact_links(urls, row, versions=versions, metadata=metadata),
+    }
+
+
 def short_pact(urls: Urls, row: PactPublication) -> Json:
     """The link to a pact in a list."""
     consumer, provider, number = row.consumer.name, row.provider.name, row.consumer_version.number
@@ -168,6 +185,16 @@ def verification(urls: Urls, row: Verification, shown_for: PactPublication) -> J
             },
         }
     )
+
+
+def extended_verification(urls: Urls, row: Verification, shown_for: PactPublication, facets: Facets) -> Json:
+    """A verification result with the tags of the provider version."""
+    provider, number = shown_for.provider.name, row.provider_version.number
+    tags = [
+        {"name": tag, "latest": latest, "_links": {"self": link(urls.tag(provider, number, tag), "Tag", tag)}}
+        for tag, latest in facets.tags
+    ]
+    return verification(urls, row, shown_for) | {"_embedded": {"tags": tags}}
 
 
 def _matrix_version(urls: Urls, name: str, number: str, facets: Facets) -> Json:

@@ -6,7 +6,7 @@ from fastapi import Response
 from sqlalchemy import func, select
 
 from broker_lite.http import views
-from broker_lite.http.call import Call, JsonResponse, Routes, hal
+from broker_lite.http.call import Call, JsonResponse, Routes, hal, no_content
 from broker_lite.http.errors import not_found
 from broker_lite.store import models, pacts
 
@@ -185,6 +185,19 @@ def dependencies(call: Call) -> Response:
     ok = call.app.store.check()
     body = {"database": {"ok": ok}, "_links": {"self": {"href": call.url}}}
     return JsonResponse(body, 200 if ok else 500, media_type=DIAGNOSTIC)
+
+
+class _TestError(Exception):
+    """Raised on request."""
+
+
+@routes.get("/test/error")
+@routes.post("/test/error", writes=False, consumes=None)
+def provoke_error(call: Call) -> Response:
+    """Fail on purpose, to see that errors reach the log and its reader."""
+    if call.rehearsal:
+        return no_content()
+    raise _TestError("This is a test error. Nothing is wrong.")
 
 
 @routes.get("/metrics")

@@ -17,12 +17,17 @@ from broker_lite.urls import encode
 
 routes = Routes()
 PAIR = "/pacts/provider/{provider}/consumer/{consumer}"
-PACT_TYPES = ("application/hal+json", "application/json")
+EXTENDED = "application/vnd.pactbrokerextended.v1+json"
+"""A pact or a result with what the reference broker's own pages show beside it."""
+PACT_TYPES = ("application/hal+json", "application/json", EXTENDED)
 
 
 def _pact(call: Call, row: PactPublication | None, **shown: Any) -> Response:
     if row is None:
         raise not_found()
+    if call.wants(EXTENDED) and not call.wants("application/hal+json"):
+        body = pact_views.extended_pact(call.urls, row, pacts.content_of(call.session, row), **shown)
+        return JsonResponse(body, media_type=f"{EXTENDED};charset=utf-8")
     body = pact_views.pact(call.urls, row, pacts.content_of(call.session, row), **shown)
     plain = call.wants("application/json") and not call.wants("application/hal+json")
     return JsonResponse(body, media_type=JSON) if plain else hal(body)

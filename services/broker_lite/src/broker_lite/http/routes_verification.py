@@ -8,9 +8,9 @@ from fastapi import Response
 from broker_lite.domain import metadata, selectors
 from broker_lite.domain.webhook_rules import Errors
 from broker_lite.http import announce, lookup, pact_views, views
-from broker_lite.http.call import JSON_TYPES, Call, Routes, hal
+from broker_lite.http.call import JSON_TYPES, Call, JsonResponse, Routes, hal
 from broker_lite.http.errors import invalid, not_found
-from broker_lite.http.routes_pacts import PAIR, named_publication
+from broker_lite.http.routes_pacts import EXTENDED, PAIR, named_publication
 from broker_lite.store import deployments, pacts, results, selection, versions
 from broker_lite.store.models import PactPublication, Verification
 
@@ -207,6 +207,10 @@ def _verified_by(value: Any) -> dict[str, Any] | None:
 def _result(call: Call, row: Verification | None, publication: PactPublication | None) -> Response:
     if row is None or publication is None:
         raise not_found()
+    if call.wants(EXTENDED) and not call.wants("application/hal+json"):
+        facets = versions.facets(call.session, [row.provider_version_id])[row.provider_version_id]
+        extended = pact_views.extended_verification(call.urls, row, publication, facets)
+        return JsonResponse(extended, media_type=f"{EXTENDED};charset=utf-8")
     return hal(pact_views.verification(call.urls, row, publication))
 
 
@@ -247,6 +251,7 @@ def _latest_result(call: Call, publication: PactPublication | None) -> Response:
 @routes.get(
     f"{_CONTENT}/verification-results/{{number}}",
     f"{_CONTENT}/metadata/{{metadata}}/verification-results/{{number}}",
+    produces=("application/hal+json", "application/json", EXTENDED),
 )
 def get_result(call: Call) -> Response:
     """One result."""

@@ -209,6 +209,8 @@ def _execute(call: Call, row: Webhook, consumer: str | None, provider: str | Non
         verification = results.latest_between(session, consumer, provider)
     context = {"base_url": call.urls.base, "event_name": "test"}
     values = templates.parameters(facts.gather(session, publication, verification, context))
+    if call.rehearsal:
+        return no_content()
     with request.new_client(call.settings) as client:
         made = request.attempt(
             facts.definition_of(row), values, context, call.settings, client, failure_text="Webhook execution failed"
