@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from broker_lite import config
+from services.broker_lite.tests.support.not_equal import NOT_EQUAL
 from services.broker_lite.tests.support.routes_table import table
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -20,3 +21,7 @@ def test_every_setting_is_in_the_readme() -> None:
     names |= {name for pair in re.findall(r'read\.user\("([A-Z_]+)", "([A-Z_]+)"\)', SOURCE) for name in pair}
     assert len(names) > 20
     assert sorted(name for name in names if f"`{name}`" not in README) == []
+
+
+def test_the_readme_says_how_many_exchanges_differ() -> None:
+    assert f"the {len(NOT_EQUAL)} that differ" in README
