@@ -72,7 +72,7 @@ def test_an_example_is_an_image_too_and_an_unknown_name_is_told_which_there_are(
     example.write_text("FROM x\n")
 
     assert dockerfile_of(root, "node-provider") == example
-    with pytest.raises(ClusterError, match=r"No image node-consumer: .*verifier, node-provider, postgres\."):
+    with pytest.raises(ClusterError, match=r"No image node-consumer: .*gate, node-provider, postgres\."):
         dockerfile_of(root, "node-consumer")
 
 

@@ -149,12 +149,12 @@ def test_names_of_our_group_in_the_text_exist() -> None:
         assert used <= known, page
 
 
-@pytest.mark.parametrize("job", ["verifier", "publisher"])
-def test_jobs_page_tells_of_every_variable(job: str) -> None:
+@pytest.mark.parametrize(("job", "prefix"), [("verifier", "PV"), ("publisher", "PP"), ("gate", "GATE")])
+def test_jobs_page_tells_of_every_variable(job: str, prefix: str) -> None:
     sources = (ROOT / "jobs" / job / "src").rglob("*.py")
-    read = {name for path in sources for name in re.findall(r'"(P[VP]_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    read = {name for path in sources for name in re.findall(rf'"({prefix}_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
     text = (ROOT / "docs/reference/jobs.md").read_text(encoding="utf-8")
-    told = set(re.findall(rf"`({'PV' if job == 'verifier' else 'PP'}_[A-Z_]+)`", text))
+    told = set(re.findall(rf"`({prefix}_[A-Z_]+)`", text))
     assert read
     assert told == read
 

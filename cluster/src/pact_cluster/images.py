@@ -19,7 +19,7 @@ from pact_cluster.shell import base_environment, stream
 from pact_cluster.workspace import ClusterChoice, Workspace, fingerprint
 
 PREFIX = "pact-operator"
-NAMES = ("operator", "broker-lite", "flask-provider", "fastapi-provider", "consumer", "publisher", "verifier")
+NAMES = ("operator", "broker-lite", "flask-provider", "fastapi-provider", "consumer", "publisher", "verifier", "gate")
 _CONTENT_LABEL = "pact-operator.dev/content"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
