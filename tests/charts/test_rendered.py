@@ -114,7 +114,12 @@ def test_labels_names_and_namespaces(helm: Helm, chart: str, values: Path) -> No
     manifests = helm.manifests(chart, values=values)
     titles = [title(manifest) for manifest in manifests]
     assert sorted(set(titles)) == sorted(titles), "two objects of one name"
-    cluster_wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    cluster_wide = {
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingWebhookConfiguration",
+    }
     problems = []
     for manifest in manifests:
         labels = manifest["metadata"]["labels"]
@@ -197,6 +202,11 @@ def test_every_port_that_is_named_exists(helm: Helm, chart: str, values: Path) -
 def test_every_secret_that_is_used_is_made_or_was_named_in_the_values(helm: Helm, chart: str, values: Path) -> None:
     manifests = helm.manifests(chart, values=values)
     made = {secret["metadata"]["name"]: set(secret["data"]) for secret in of_kind(manifests, "Secret")}
+    # What cert-manager makes of a Certificate: https://cert-manager.io/docs/usage/certificate/#target-secret
+    made |= {
+        certificate["spec"]["secretName"]: {"tls.crt", "tls.key", "ca.crt"}
+        for certificate in of_kind(manifests, "Certificate")
+    }
     given = values.read_text(encoding="utf-8")
     for template in pod_templates(manifests):
         references = [

@@ -17,7 +17,7 @@ from tests.support.apiserver import ApiServer, running_apiserver
 pytestmark = pytest.mark.apiserver
 
 # Kinds of others that a chart can make only where those others are installed.
-FOREIGN = {"ServiceMonitor"}
+FOREIGN = {"Certificate", "Issuer", "ServiceMonitor"}
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 
 
@@ -191,6 +191,23 @@ def test_the_hooks_token_outlives_upgrades(live: Helm, client: httpx.Client) -> 
     assert len(before["token"]) == 48
     _do(live, "upgrade", "pact-operator", "pact-operator", "--namespace", "pact-system", "--set", "log.level=debug")
     assert _secrets(client, "pact-system")["pact-operator-hook"] == before
+
+
+def test_the_gates_token_and_the_webhooks_certificate_outlive_upgrades(live: Helm, client: httpx.Client) -> None:
+    where = ("--namespace", "pact-system", "--reuse-values")
+    settings = ("--set", "admission.enabled=true,gate.copyTokenTo={team-b}")
+    _do(live, "upgrade", "pact-operator", "pact-operator", *where, *settings)
+    before = _secrets(client, "pact-system")
+    hooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/pact-operator"
+    [webhook] = client.get(hooks).json()["webhooks"]
+    assert base64.b64decode(webhook["clientConfig"]["caBundle"]).decode() == before["pact-operator-admission"]["ca.crt"]
+    assert len(before["pact-operator-gate"]["token"]) == 48
+    assert _secrets(client, "team-b")["pact-operator-gate"] == before["pact-operator-gate"]
+    _do(live, "upgrade", "pact-operator", "pact-operator", *where, "--set", "log.level=debug")
+    assert _secrets(client, "pact-system") == before
+    assert client.get(hooks).json()["webhooks"] == [webhook]
+    _do(live, "upgrade", "pact-operator", "pact-operator", *where, "--set", "admission.enabled=false")
+    assert client.get(hooks).status_code == 404, "what is switched off is in nobody's way"
 
 
 def test_a_new_version_is_one_upgrade(live: Helm, client: httpx.Client) -> None:

@@ -51,6 +51,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- default (printf "%s-hook" (include "pact-operator.fullname" .)) .Values.hook.existingSecret -}}
 {{- end -}}
 
+{{- define "pact-operator.gateSecret" -}}
+{{- default (printf "%s-gate" (include "pact-operator.fullname" .)) .Values.gate.existingSecret -}}
+{{- end -}}
+
+{{- define "pact-operator.admissionSecret" -}}
+{{- printf "%s-admission" (include "pact-operator.fullname" .) -}}
+{{- end -}}
+
 {{- define "pact-operator.serviceUrl" -}}
 {{- printf "http://%s.%s.svc:%v" (include "pact-operator.fullname" .) .Release.Namespace .Values.service.port -}}
 {{- end -}}
