@@ -19,7 +19,13 @@ def of_provider(wanted: str | None = "trunk", **more: Any) -> Plan:
 
 
 def of_consumer(wanted: str | None = "trunk", **more: Any) -> Plan:
-    given = {"consumer": consumer(mainBranch=wanted), "broker": broker(), "workload": None, "jobs": {}, "pods": {}}
+    given: dict[str, Any] = {
+        "consumer": consumer(mainBranch=wanted),
+        "broker": broker(),
+        "workload": None,
+        "jobs": {},
+        "pods": {},
+    }
     return plan_consumer(ConsumerFacts(**{**given, "settings": SETTINGS, "now": NOW, **more}))
 
 

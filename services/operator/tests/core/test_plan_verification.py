@@ -290,6 +290,14 @@ def test_the_job_is_what_kubernetes_should_do_well() -> None:
     assert verifier["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def test_an_empty_security_context_of_a_template_is_as_none_at_all() -> None:
+    template = {"spec": {"securityContext": None, "containers": [{"name": "provider", "image": "users:1"}]}}
+    target = {"ephemeral": {"template": template, "port": 8080}}
+    [create] = plan_verification(facts(verification=run(target=target), job=None)).actions
+    assert isinstance(create, CreateJob)
+    assert create.manifest["spec"]["template"]["spec"]["securityContext"]["runAsNonRoot"] is True
+
+
 def test_credentials_are_referenced_never_copied() -> None:
     secured = broker(auth={"writeSecretRef": {"name": "rw"}}, caSecretRef={"name": "ca"})
     [create] = plan_verification(facts(verification=run(), job=None, broker=secured)).actions

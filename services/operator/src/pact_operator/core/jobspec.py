@@ -222,7 +222,8 @@ def _job(
 
 
 def _finish_pod(pod: dict[str, Any], ca: KeyRef | None) -> dict[str, Any]:
-    security = pod.setdefault("securityContext", {})
+    # An empty `securityContext:` in a template is null, and means the same as none.
+    security = pod["securityContext"] = pod.get("securityContext") or {}
     security.setdefault("runAsNonRoot", True)
     security.setdefault("seccompProfile", {"type": "RuntimeDefault"})
     volumes = [*(pod.get("volumes") or []), {"name": _TMP, "emptyDir": {"sizeLimit": "256Mi"}}]
