@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Failure, Key, Result
+from pact_operator.core.facts import Contract, Deployed, Failure, Key, Result
 
 
 class ClusterError(Exception):
@@ -109,6 +109,23 @@ class Brokers(Protocol):
 
     async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
         """Makes a pacticipant unless it exists, and sets its main branch unless it has one (write credentials)."""
+
+    async def deployed(self, broker: PactBroker, environment: str) -> Mapping[str, tuple[Deployed, ...]]:
+        """What the broker holds as deployed in an environment: pacticipant -> records, newest first.
+
+        An environment that it does not hold is a failure: nothing can be said of it.
+        """
+
+    async def has_version(self, broker: PactBroker, pacticipant: str, version: str) -> bool:
+        """Whether the broker knows a version of a pacticipant (`GET /pacticipants/{p}/versions/{v}`)."""
+
+    async def record_deployment(
+        self, broker: PactBroker, pacticipant: str, version: str, environment: str, instance: str | None
+    ) -> None:
+        """Records that a version runs; repeating it changes nothing (write credentials)."""
+
+    async def record_undeployment(self, broker: PactBroker, uuid: str) -> None:
+        """Records that a deployed version no longer runs; an unknown one is success (write credentials)."""
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments."""

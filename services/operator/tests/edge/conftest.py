@@ -8,7 +8,7 @@ import pytest
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Key, Result, Settings, WorkloadFacts
+from pact_operator.core.facts import Contract, Deployed, Key, Result, Settings, WorkloadFacts
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
 from pact_operator.ports import BrokerFailureError
@@ -41,6 +41,9 @@ class World:
     main_branches: dict[str, str] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     finalizers_version: str | None = "2"
+    deployments: dict[str, tuple[Deployed, ...]] = field(default_factory=dict)
+    """Pacticipant -> what the broker holds as deployed."""
+    versions: set[tuple[str, str]] = field(default_factory=set)
 
     def put(self, kind: str, name: str, spec: Mapping[str, Any], **meta: Any) -> Key:
         key = Key(kind, NS, name)
@@ -154,6 +157,26 @@ class World:
     async def ensure_main_branch(self, broker: PactBroker, pacticipant: str, branch: str) -> None:
         self._call("ensure_main_branch", pacticipant, branch)
         self.main_branches.setdefault(pacticipant, branch)
+
+    async def deployed(self, broker: PactBroker, environment: str) -> Mapping[str, tuple[Deployed, ...]]:
+        self._call("deployed", environment)
+        return dict(self.deployments)
+
+    async def has_version(self, broker: PactBroker, pacticipant: str, version: str) -> bool:
+        self._call("has_version", pacticipant, version)
+        return (pacticipant, version) in self.versions
+
+    async def record_deployment(
+        self, broker: PactBroker, pacticipant: str, version: str, environment: str, instance: str | None
+    ) -> None:
+        self._call("record_deployment", pacticipant, version, environment, instance)
+        held = [one for one in self.deployments.get(pacticipant, ()) if one.instance != instance]
+        self.deployments[pacticipant] = (Deployed(f"{pacticipant}-{version}", version, instance), *held)
+
+    async def record_undeployment(self, broker: PactBroker, uuid: str) -> None:
+        self._call("record_undeployment", uuid)
+        for pacticipant, held in self.deployments.items():
+            self.deployments[pacticipant] = tuple(one for one in held if one.uuid != uuid)
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         self._call("environments")

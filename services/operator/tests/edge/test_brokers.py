@@ -12,7 +12,7 @@ import pytest
 
 from pact_operator.adapters.brokers import BrokerThreads, Threads, first_mismatch
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Trouble
+from pact_operator.core.facts import Contract, Deployed, Trouble
 from pact_operator.ports import BrokerFailureError, ClusterError
 
 INDEX = {"_links": {"pb:publish-contracts": {"href": "http://elsewhere/contracts/publish"}}}
@@ -54,7 +54,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
@@ -388,6 +388,137 @@ async def test_a_caller_that_gives_up_does_not_free_the_place_of_its_thread() ->
     assert not second.done()
     release.set()
     assert await second == "second"
+
+
+# --- what is deployed ------------------------------------------------------------------------------------------------
+
+LIST = "GET /environments/e1/deployed-versions/currently-deployed"
+RELEASES = "GET /environments/e1/released-versions/currently-supported"
+RECORD = "POST /pacticipants/users/versions/7/deployed-versions/environment/e1"
+VERSION = "GET /pacticipants/users/versions/7"
+
+
+def deployed(uuid: str, version: str, instance: str | None = None) -> dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "currentlyDeployed": True,
+        "applicationInstance": instance,
+        "createdAt": "2026-01-01T00:00:00+00:00",
+        "_embedded": {"pacticipant": {"name": "users"}, "version": {"number": version}},
+    }
+
+
+@pytest.fixture
+def environment(server: Server) -> Server:
+    """A broker with one environment, where version 6 of `users` is deployed, and 5 as the instance blue."""
+    place = {"uuid": "e1", "name": "test", "displayName": "Test", "production": False}
+    server.answers["GET /environments"] = (200, {"_embedded": {"environments": [place]}})
+    held = [deployed("d6", "6"), deployed("d5", "5", "blue")]
+    server.answers[LIST] = (200, {"_embedded": {"deployedVersions": held}})
+    server.answers[RELEASES] = (200, {"_embedded": {"releasedVersions": []}})
+    server.answers[RECORD] = (201, deployed("d7", "7"))
+    return server
+
+
+async def test_what_is_deployed_is_asked_once_for_all_who_look_at_the_same_time(
+    environment: Server, brokers: BrokerThreads, asked: list[tuple[str, str]]
+) -> None:
+    one = broker(environment.url)
+    answers = await asyncio.gather(*(brokers.deployed(one, "test") for _ in range(5)))
+    assert answers == [{"users": (Deployed("d6", "6"), Deployed("d5", "5", "blue"))}] * 5
+    assert environment.asked == ["GET /environments", LIST]
+    assert await brokers.in_use(one) == {"users": ("6", "5")}
+    assert environment.asked == ["GET /environments", LIST, RELEASES], "what is known already is not asked again"
+    assert asked == [("deployed", "ok"), ("in_use", "ok")]
+
+
+async def test_an_environment_that_the_broker_does_not_hold_says_so(
+    environment: Server, brokers: BrokerThreads
+) -> None:
+    trouble, message = await failure(brokers.deployed(broker(environment.url), "prod"))
+    assert trouble is Trouble.REFUSED
+    assert "no environment 'prod'" in message
+
+
+async def test_those_who_look_because_something_changed_do_not_get_the_answer_of_before(
+    environment: Server, brokers: BrokerThreads
+) -> None:
+    one = broker(environment.url)
+    for number in (1, 1, 2):
+        environment.answers["GET /metrics"] = (200, {"deployedVersions": {"count": number}})
+        await brokers.fingerprint(one)
+        await brokers.deployed(one, "test")
+    assert environment.asked.count(LIST) == 2
+
+
+async def test_a_deployment_is_recorded_with_the_write_credentials_and_read_back_anew(
+    environment: Server, brokers: BrokerThreads, secrets: dict[str, dict[str, str]]
+) -> None:
+    secrets["reads"], secrets["writes"] = {"token": "may-read"}, {"token": "may-write"}
+    auth = {"readSecretRef": {"name": "reads"}, "writeSecretRef": {"name": "writes"}}
+    one = broker(environment.url, auth=auth)
+    await brokers.deployed(one, "test")
+    await brokers.record_deployment(one, "users", "7", "test", "blue")
+    await brokers.deployed(one, "test")
+    sent = list(zip(environment.asked, environment.authorization, strict=True))
+    assert sent[-4:] == [
+        ("GET /environments", "Bearer may-write"),
+        (RECORD, "Bearer may-write"),
+        ("GET /environments", "Bearer may-read"),
+        (LIST, "Bearer may-read"),
+    ]
+    assert {"applicationInstance": "blue", "target": "blue"} in environment.bodies
+
+
+async def test_an_undeployment_is_recorded_by_its_id_and_one_that_is_gone_is_done(
+    environment: Server, brokers: BrokerThreads
+) -> None:
+    one = broker(environment.url)
+    environment.answers["PATCH /deployed-versions/d6"] = (200, {**deployed("d6", "6"), "currentlyDeployed": False})
+    await brokers.deployed(one, "test")
+    await brokers.record_undeployment(one, "d6")
+    await brokers.record_undeployment(one, "d0")
+    assert environment.bodies[-2:] == [{"currentlyDeployed": False}] * 2
+    await brokers.deployed(one, "test")
+    assert environment.asked.count(LIST) == 2
+
+
+async def test_what_was_asked_before_a_record_was_written_is_not_kept(
+    environment: Server, brokers: BrokerThreads
+) -> None:
+    one = broker(environment.url)
+    arrived, release = threading.Event(), threading.Event()
+    answer = environment.answers[LIST]
+
+    def slow(_request: Any) -> Answer:
+        arrived.set()
+        release.wait(30)
+        assert isinstance(answer, tuple)
+        return answer
+
+    environment.answers[LIST] = slow
+    asking = asyncio.create_task(brokers.deployed(one, "test"))
+    assert await asyncio.to_thread(arrived.wait, 10)
+    await brokers.record_deployment(one, "users", "7", "test", None)
+    release.set()
+    await asking
+    environment.answers[LIST] = (200, {"_embedded": {"deployedVersions": [deployed("d7", "7")]}})
+    assert await brokers.deployed(one, "test") == {"users": (Deployed("d7", "7"),)}
+
+
+async def test_a_version_that_the_broker_knows_is_remembered_until_it_is_refused(
+    environment: Server, brokers: BrokerThreads
+) -> None:
+    one = broker(environment.url)
+    assert not await brokers.has_version(one, "users", "7")
+    assert not await brokers.has_version(one, "users", "7"), "it may come at any time"
+    environment.answers[VERSION] = (200, {"number": "7", "createdAt": "2026-01-01T00:00:00+00:00"})
+    for _ in range(3):
+        assert await brokers.has_version(one, "users", "7")
+    assert environment.asked.count(VERSION) == 3
+    del environment.answers[RECORD], environment.answers[VERSION]
+    assert (await failure(brokers.record_deployment(one, "users", "7", "test", None)))[0] is Trouble.REFUSED
+    assert not await brokers.has_version(one, "users", "7")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pact_operator.api import names
-from pact_operator.core.facts import Contract, Failure, Key, Result, Trouble
+from pact_operator.core.facts import Contract, Deployed, Failure, Key, Result, Trouble, WorkloadFacts
+from pact_operator.core.rollout import Rollout
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
 from pact_operator.ports import BrokerFailureError
@@ -57,6 +58,49 @@ async def test_a_quiet_sweep_asks_two_questions_whatever_the_number_of_providers
         assert [key.kind for key in await drain(world, reconciler, queue)] == [names.BROKER]
         assert [call[0] for call in world.calls] == ["check", "fingerprint"]
         assert not WRITES & {call[0] for call in world.calls}
+
+
+def recorded_scene(world: Any, objects: int) -> None:
+    """Providers and consumers that run what the broker holds as deployed."""
+    scene(world, 0)
+    environment = {"environment": {"name": "test"}, "recording": {"mode": "Record"}}
+    world.put(names.BROKER, "broker", {"url": "http://broker", "pollInterval": "30s", **environment})
+    for number in range(objects):
+        name = f"p{number}"
+        source = {"brokerRef": {"name": "broker"}, "pacticipant": name, "version": {"fromWorkload": {"name": name}}}
+        world.put(names.PROVIDER, name, {**source, "target": {"service": {"name": "p"}}})
+        world.put(names.CONSUMER, f"c{number}", {**source, "pacticipant": f"c{number}", "template": {}})
+        world.workloads["team", name] = WorkloadFacts(name, {"app": "image:1"}, {}, Rollout.COMPLETE)
+        world.deployments |= {f"p{number}": (Deployed("d", "1"),), f"c{number}": (Deployed("d", "1"),)}
+
+
+@pytest.mark.parametrize("objects", [3, 30])
+async def test_a_quiet_sweep_of_what_is_recorded_asks_two_questions_too(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any, objects: int
+) -> None:
+    recorded_scene(world, objects)
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    assert len(await drain(world, reconciler, queue)) == 2 * objects + 1
+    assert not world.called("has_version"), "the broker holds what runs"
+    for key, body in world.objects.items():
+        if key.kind == names.CONSUMER:  # their tests have run
+            body["status"]["run"]["finishedAt"] = "2026-01-01T00:00:00Z"
+            body["status"]["conditions"][0] |= {"status": "True", "reason": "Published"}
+            reconciler.hint_object(key, body)
+    await drain(world, reconciler, queue)
+    for _ in range(3):
+        world.calls.clear()
+        clock.time += 30
+        assert [key.kind for key in await drain(world, reconciler, queue)] == [names.BROKER]
+        assert [call[0] for call in world.calls] == ["check", "environments", "fingerprint"]
+    for number in range(objects):
+        reconciler.hint_workload("team", f"p{number}")
+    await drain(world, reconciler, queue)
+    world.calls.clear()
+    for number in range(objects):
+        reconciler.hint_workload("team", f"p{number}")
+    assert await drain(world, reconciler, queue) == [], "a Deployment that only says that it is still there"
 
 
 async def test_a_start_looks_at_everybody_once_and_at_the_broker_first(

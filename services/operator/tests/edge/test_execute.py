@@ -11,11 +11,14 @@ from pact_operator.core.actions import (
     CreateVerification,
     DeleteJob,
     DeleteVerification,
+    DeleteWebhook,
     EnsureEnvironment,
     Event,
     Look,
     Plan,
     PutWebhook,
+    RecordDeployment,
+    RecordUndeployment,
     SetFinalizers,
 )
 from pact_operator.core.facts import Failure, Key, Trouble
@@ -133,17 +136,31 @@ async def test_a_look_at_another_object_is_a_hint(world: Any, executor: Executor
     assert world.calls == []
 
 
-@pytest.mark.parametrize("action", [EnsureEnvironment("e", None, False), PutWebhook("u", {})])
-async def test_only_the_plan_of_a_broker_may_change_a_broker(world: Any, executor: Executor, action: Action) -> None:
-    with pytest.raises(TypeError):
-        await executor.execute(KEY, BODY, always(Plan((action,))))
+@pytest.mark.parametrize(
+    ("action", "kinds"),
+    [
+        (EnsureEnvironment("e", None, False), {names.BROKER}),
+        (PutWebhook("u", {}), {names.BROKER}),
+        (DeleteWebhook("u"), {names.BROKER}),
+        (RecordDeployment("users", "1", "test", None), {names.PROVIDER, names.CONSUMER}),
+        (RecordUndeployment("id"), {names.PROVIDER, names.CONSUMER}),
+    ],
+)
+async def test_a_broker_is_changed_only_by_whom_it_concerns(
+    world: Any, executor: Executor, action: Action, kinds: set[str]
+) -> None:
     broker = PactBroker.parse({"metadata": {"name": "b"}, "spec": {"url": "http://b"}})
     assert isinstance(broker, PactBroker)
-    with pytest.raises(TypeError):
-        await executor.execute(KEY, BODY, always(Plan((action,))), broker)
-    assert world.calls == []
-    await executor.execute(Key(names.BROKER, "team", "b"), BODY, always(Plan((action,))), broker)
-    assert len(world.calls) == 1
+    for kind in names.PLURALS:
+        key = Key(kind, "team", "one")
+        with pytest.raises(TypeError):
+            await executor.execute(key, BODY, always(Plan((action,))))
+        if kind in kinds:
+            await executor.execute(key, BODY, always(Plan((action,))), broker)
+        else:
+            with pytest.raises(TypeError):
+                await executor.execute(key, BODY, always(Plan((action,))), broker)
+    assert len(world.calls) == len(kinds)
 
 
 @pytest.mark.parametrize("cut", range(4))

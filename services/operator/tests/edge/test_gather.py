@@ -1,10 +1,23 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification
-from pact_operator.core.facts import Contract, Failure, Key, Result, Settings, Trouble, WorkloadFacts
+from pact_operator.core.facts import (
+    Contract,
+    Deployed,
+    DeploymentFacts,
+    Failure,
+    Key,
+    Result,
+    Settings,
+    Sharer,
+    Trouble,
+    WorkloadFacts,
+)
+from pact_operator.core.rollout import Rollout
 from pact_operator.core.times import parse
 from pact_operator.engine.gather import Gatherer, job_facts, pod_facts, workload_facts
 from pact_operator.engine.recent import Recent
@@ -281,6 +294,91 @@ async def test_a_version_is_read_from_a_workload(world: Any, gather: Gatherer) -
     key = put_provider(world, version={"fromWorkload": {"name": "users"}})
     await gather.provider(parsed(world, key, PactProvider))
     assert world.called("results") == [("results", "users-provider", "7")]
+
+
+def put_records(world: Any, mode: str = "Record") -> Key:
+    return put_broker(world, environment={"name": "test"}, recording={"mode": mode})
+
+
+RUNS_2 = WorkloadFacts("web", {"app": "users:2"}, {}, Rollout.COMPLETE)
+
+
+async def test_what_is_deployed_is_asked_and_the_version_only_where_it_differs(world: Any, gather: Gatherer) -> None:
+    put_records(world)
+    key = put_provider(world, version={"fromWorkload": {"name": "web"}})
+    world.workloads[NS, "web"] = RUNS_2
+    world.deployments["users-provider"] = (Deployed("id", "2"),)
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment == DeploymentFacts((Deployed("id", "2"),))
+    assert world.called("has_version") == []
+    world.deployments["users-provider"] = (Deployed("id", "1"), Deployed("id", "2", "blue"))
+    world.versions.add(("users-provider", "2"))
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment is not None
+    assert facts.deployment.known is True
+    world.workloads[NS, "web"] = replace(RUNS_2, rollout=Rollout.PROGRESSING)
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment is not None
+    assert facts.deployment.known is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "version", "more"),
+    [
+        ("Off", {"fromWorkload": {"name": "web"}}, {}),
+        ("Record", {"value": "2"}, {}),
+        ("Record", {"fromWorkload": {"name": "web"}}, {"suspend": True}),
+    ],
+)
+async def test_what_is_deployed_is_not_asked_where_nothing_is_compared(
+    world: Any, gather: Gatherer, mode: str, version: dict[str, Any], more: dict[str, Any]
+) -> None:
+    put_records(world, mode)
+    key = put_provider(world, version=version, **more)
+    world.workloads[NS, "web"] = RUNS_2
+    assert (await gather.provider(parsed(world, key, PactProvider))).deployment is None
+    assert world.called("deployed") == []
+
+
+async def test_what_is_deployed_may_have_no_answer(world: Any, gather: Gatherer) -> None:
+    put_records(world)
+    key = put_provider(world, version={"fromWorkload": {"name": "web"}})
+    world.workloads[NS, "web"] = RUNS_2
+    world.errors["has_version"] = BrokerFailureError(DOWN)
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment == DeploymentFacts((), DOWN)
+    world.errors["deployed"] = BrokerFailureError(DOWN)
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment == DeploymentFacts(DOWN)
+
+
+async def test_others_of_the_pacticipant_are_known_where_they_could_record(world: Any, gather: Gatherer) -> None:
+    put_records(world)
+    source = {"fromWorkload": {"name": "web"}}
+    key = put_provider(world, version=source)
+    world.workloads[NS, "web"] = RUNS_2
+    common = {"brokerRef": {"name": "broker"}, "pacticipant": "users-provider"}
+    template = {"spec": {"containers": [{"name": "tests", "image": "tests"}]}}
+    alike = {**common, "version": source, "template": template}
+    web = world.put(names.CONSUMER, "web", alike)
+    world.put(names.CONSUMER, "green", {**alike, "applicationInstance": "green"})
+    others: dict[str, dict[str, Any]] = {
+        "fixed": {"version": {"value": "2"}},
+        "asleep": {"suspend": True},
+        "elsewhere": {"brokerRef": {"name": "another"}},
+        "stranger": {"pacticipant": "stranger"},
+        "unreadable": {"version": {}},
+    }
+    for name, other in others.items():
+        world.put(names.CONSUMER, name, {**alike, **other})
+    world.put(names.CONSUMER, "leaving", alike, deletionTimestamp="2026-01-01T00:00:00Z")
+    facts = await gather.provider(parsed(world, key, PactProvider))
+    assert facts.deployment is not None
+    assert facts.deployment.sharers == (Sharer(web, "web", "2"),)
+    assert facts.deployment.claimed == {None, "green"}
+    consumer = await gather.consumer(parsed(world, web, PactConsumer))
+    assert consumer.deployment is not None
+    assert [other.key for other in consumer.deployment.sharers] == [key]
 
 
 async def test_a_failure_of_the_broker_is_a_fact_about_the_provider(world: Any, gather: Gatherer) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pact_operator.api import names
 from pact_operator.core.facts import Failure, Key, Trouble, WorkloadFacts
 from pact_operator.core.naming import label_value
+from pact_operator.core.rollout import Rollout
 from pact_operator.engine.execute import Outcome
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import SWEEPS_UNTIL_ALL, Reconciler
@@ -93,6 +94,31 @@ async def test_a_sweep_of_a_quiet_broker_asks_one_question_and_leaves_those_at_r
     assert await swept() == {resting, owing}
 
 
+async def test_a_sweep_looks_at_consumers_when_something_changed_and_at_those_whose_record_is_open(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    """Who records by hand changes the broker's counts: drift is seen at the next sweep."""
+    key = broker(world)
+    resting, recording = (world.put(names.CONSUMER, n, {"brokerRef": {"name": "broker"}}) for n in ("a", "b"))
+    world.objects[resting]["status"] = {"conditions": [{"type": "Recorded", "reason": "Drift"}]}
+    world.objects[recording]["status"] = {"conditions": [{"type": "Recorded", "reason": "BrokerUnavailable"}]}
+    synced = [{"type": "Synced", "status": "True"}, {"type": "Recorded", "reason": "Recording"}]
+    open_ = provider(world, "open")
+    world.objects[open_]["status"] = {"observedGeneration": 1, "owed": 0, "conditions": synced}
+    world.counted = "17 pacts"
+
+    async def swept() -> set[Key]:
+        clock.time += 30
+        due(queue)
+        await reconciler.look(key)
+        return due(queue) - {key}
+
+    assert await swept() == {resting, recording, open_}
+    assert await swept() == {recording, open_}
+    world.counted = "18 deployments"
+    assert await swept() == {resting, recording, open_}
+
+
 async def test_counts_can_hide_a_change_so_all_are_looked_at_every_so_often(
     world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
 ) -> None:
@@ -115,6 +141,7 @@ async def test_what_waited_for_a_broker_is_looked_at_when_it_comes_and_when_it_g
     key = broker(world)
     consumer = world.put(names.CONSUMER, "web", {"brokerRef": {"name": "broker"}})
     run = world.put(names.VERIFICATION, "run", {"brokerRef": {"name": "broker"}})
+    world.counted = "17 pacts"
     await reconciler.look(key)
     assert due(queue) == {consumer, run}
     await reconciler.look(key)
@@ -265,6 +292,9 @@ def test_a_deployment_matters_only_when_its_version_may_have_changed(
     reconciler.hint_workload(NS, "web")
     assert due(queue) == set()
     world.workloads[NS, "web"] = WorkloadFacts("web", {"web": "users:2"}, {})
+    reconciler.hint_workload(NS, "web")
+    assert due(queue) == {key}
+    world.workloads[NS, "web"] = WorkloadFacts("web", {"web": "users:2"}, {}, Rollout.COMPLETE)
     reconciler.hint_workload(NS, "web")
     assert due(queue) == {key}
     del world.workloads[NS, "web"]

@@ -5,6 +5,7 @@ delays nobody but those who ask it. Threads are daemons: one that hangs does not
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -25,12 +26,15 @@ from brokerclient import (
     BrokerError,
     BrokerUnauthorized,
     BrokerUnavailable,
+    DeployedVersion,
+    Environment,
     NotFound,
     ProtocolError,
+    ReleasedVersion,
     VerificationResult,
 )
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Failure, Result, Trouble
+from pact_operator.core.facts import Contract, Deployed, Failure, Result, Trouble
 from pact_operator.core.selectors import wire
 from pact_operator.ports import BrokerFailureError, ClusterError
 
@@ -44,7 +48,9 @@ _SECRET_SECONDS: Final = 30.0
 _DOWN_SECONDS: Final = 3.0
 """How long nobody else is sent to a broker that did not answer; its own check still is."""
 _IN_USE_SECONDS: Final = 10.0
-"""How long it is believed what is deployed: all providers of one sweep share one answer."""
+"""How long it is believed what is deployed: all objects of one sweep share one answer."""
+_VERSIONS: Final = 2000
+"""Versions that a broker is remembered to know."""
 _THREADS: Final = 4
 """Requests to one broker at the same time."""
 _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -101,7 +107,13 @@ class BrokerThreads:
             return None
         # Deliveries of webhooks, our own among them, say nothing about contracts.
         told = {name: value for name, value in counts.items() if name not in ("triggeredWebhooks", "webhookExecutions")}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        known = self._known(broker)
+        if known.fingerprint != digest:
+            # Those who are to look now, because something has changed, must not get the answer of before.
+            known.fingerprint = digest
+            known.forget_standing()
+        return digest
 
     async def contracts(
         self,
@@ -158,12 +170,93 @@ class BrokerThreads:
 
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         """Versions deployed, or released and supported; see the port. Asked once for all who look at the same time."""
+
+        def ask(client: BrokerClient, standing: _Standing) -> dict[str, tuple[str, ...]]:
+            found: dict[str, dict[str, None]] = {}
+            for environment in standing.environments(client):
+                for deployed in standing.deployed(client, environment):
+                    found.setdefault(deployed.pacticipant, {})[deployed.version] = None
+                for released in standing.released(client, environment):
+                    found.setdefault(released.pacticipant, {})[released.version] = None
+            return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
+
+        return await self._ask_standing(broker, "in_use", "", ask)
+
+    async def deployed(self, broker: PactBroker, environment: str) -> Mapping[str, tuple[Deployed, ...]]:
+        """What is deployed in an environment; see the port. Asked once for all who look at the same time."""
+
+        def ask(client: BrokerClient, standing: _Standing) -> dict[str, tuple[Deployed, ...]]:
+            found: dict[str, list[Deployed]] = {}
+            for one in standing.deployed(client, standing.environment(client, environment)):
+                held = Deployed(one.uuid, one.version, one.application_instance or None)
+                found.setdefault(one.pacticipant, []).append(held)
+            return {pacticipant: tuple(held) for pacticipant, held in found.items()}
+
+        return await self._ask_standing(broker, "deployed", environment, ask)
+
+    async def _ask_standing(
+        self, broker: PactBroker, operation: str, where: str, question: "Callable[[BrokerClient, _Standing], T]"
+    ) -> T:
+        """Asks what is deployed and released, as far as it is not known from a moment ago."""
         known = self._known(broker)
-        async with known.in_use_lock:
-            if known.in_use is None or time.monotonic() >= known.in_use[0]:
-                answer = await self._ask(broker, "in_use", _in_use)
-                known.in_use = (time.monotonic() + _IN_USE_SECONDS, answer)
-            return known.in_use[1]
+        async with known.standing_lock:
+            standing = known.standing
+            if standing is None or time.monotonic() >= standing.until:
+                standing = _Standing(time.monotonic() + _IN_USE_SECONDS)
+            if (operation, where) in standing.answers:
+                told: T = standing.answers[operation, where]
+                return told
+            # A copy: a request that was given up may go on, and what it then learns must not be believed later.
+            learnt, written = standing.copy(), known.written
+            answer = await self._ask(broker, operation, lambda client: question(client, learnt))
+            learnt.answers[operation, where] = answer
+            # What was written meanwhile may be missing in it: then it is for this one caller alone.
+            known.standing = learnt if written == known.written else None
+            return answer
+
+    async def has_version(self, broker: PactBroker, pacticipant: str, version: str) -> bool:
+        """Whether a version exists; see the port. That one does is remembered: brokers seldom lose versions."""
+        known = self._known(broker)
+        if (pacticipant, version) in known.versions:
+            return True
+        found = await self._ask(broker, "version", lambda client: client.version(pacticipant, version))
+        if found is not None:
+            known.versions[pacticipant, version] = None
+            while len(known.versions) > _VERSIONS:
+                known.versions.popitem(last=False)
+        return found is not None
+
+    async def record_deployment(
+        self, broker: PactBroker, pacticipant: str, version: str, environment: str, instance: str | None
+    ) -> None:
+        """Records that a version runs; see the port."""
+        known = self._known(broker)
+
+        def record(client: BrokerClient) -> None:
+            # Found anew: an environment that was made again has another id.
+            place = _Standing(0.0).environment(client, environment)
+            client.record_deployment(pacticipant, version, place.uuid, application_instance=instance)
+
+        try:
+            await self._ask(broker, "record_deployment", record, write=True)
+        except BrokerFailureError:
+            # Perhaps the version is gone.
+            known.versions.pop((pacticipant, version), None)
+            raise
+        finally:
+            known.forget_standing()
+
+    async def record_undeployment(self, broker: PactBroker, uuid: str) -> None:
+        """Records that a deployed version no longer runs; see the port."""
+
+        def record(client: BrokerClient) -> None:
+            with contextlib.suppress(NotFound):
+                client.record_undeployment(uuid)
+
+        try:
+            await self._ask(broker, "record_undeployment", record, write=True)
+        finally:
+            self._known(broker).forget_standing()
 
     async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
         """The main branch of a pacticipant; see the port."""
@@ -194,6 +287,7 @@ class BrokerThreads:
             lambda client: client.ensure_environment(name, display_name=display_name, production=production),
             write=True,
         )
+        self._known(broker).forget_standing()
 
     async def webhook(self, broker: PactBroker, uuid: str) -> Mapping[str, Any] | None:
         """Reads a webhook; see the port."""
@@ -366,6 +460,46 @@ class Threads:
 
 
 @dataclass(slots=True)
+class _Standing:
+    """What is deployed and released in a broker's environments, as far as anybody has asked."""
+
+    until: float
+    """Monotonic seconds until which it is believed."""
+    places: tuple[Environment, ...] | None = None
+    deployments: dict[str, tuple[DeployedVersion, ...]] = field(default_factory=dict)
+    """By id of the environment, as `releases`."""
+    releases: dict[str, tuple[ReleasedVersion, ...]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """(operation, environment) -> what was made of it for the callers."""
+
+    def copy(self) -> "_Standing":
+        return _Standing(self.until, self.places, dict(self.deployments), dict(self.releases), dict(self.answers))
+
+    def environments(self, client: BrokerClient) -> tuple[Environment, ...]:
+        if self.places is None:
+            self.places = tuple(client.environments())
+        return self.places
+
+    def environment(self, client: BrokerClient, name: str) -> Environment:
+        for environment in self.environments(client):
+            if environment.name == name:
+                return environment
+        raise NotFound(f"The broker has no environment {name!r} yet")
+
+    def deployed(self, client: BrokerClient, environment: Environment) -> tuple[DeployedVersion, ...]:
+        uuid = environment.uuid
+        if uuid not in self.deployments:
+            self.deployments[uuid] = tuple(client.currently_deployed(uuid))
+        return self.deployments[uuid]
+
+    def released(self, client: BrokerClient, environment: Environment) -> tuple[ReleasedVersion, ...]:
+        uuid = environment.uuid
+        if uuid not in self.releases:
+            self.releases[uuid] = tuple(client.currently_supported(uuid))
+        return self.releases[uuid]
+
+
+@dataclass(slots=True)
 class _Broker:
     """What is remembered of one generation of one PactBroker."""
 
@@ -374,9 +508,17 @@ class _Broker:
     clients: dict[tuple[BasicAuth | BearerAuth | None, str | None], BrokerClient] = field(default_factory=dict)
     secrets: dict[str, tuple[float, Mapping[str, str]]] = field(default_factory=dict)
     down: tuple[float, Failure] | None = None
-    in_use: tuple[float, Mapping[str, tuple[str, ...]]] | None = None
-    """Until when it is believed, and what is deployed or released."""
-    in_use_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    fingerprint: str | None = None
+    standing: "_Standing | None" = None
+    standing_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    written: int = 0
+    """How often what is deployed has changed, as far as we know: an answer of before must not be kept."""
+    versions: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """(pacticipant, version) that the broker knows."""
+
+    def forget_standing(self) -> None:
+        self.standing = None
+        self.written += 1
 
     def went_down(self, failure: Failure) -> None:
         self.down = (time.monotonic() + _DOWN_SECONDS, failure)
@@ -393,16 +535,6 @@ class _Broker:
         for client in self.clients.values():
             client.close()
         self.clients.clear()
-
-
-def _in_use(client: BrokerClient) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
-    for environment in client.environments():
-        for deployed in client.currently_deployed(environment.uuid):
-            found.setdefault(deployed.pacticipant, {})[deployed.version] = None
-        for released in client.currently_supported(environment.uuid):
-            found.setdefault(released.pacticipant, {})[released.version] = None
-    return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
 
 
 def first_mismatch(test_results: Sequence[Mapping[str, Any]]) -> str:

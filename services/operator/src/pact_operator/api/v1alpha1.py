@@ -455,8 +455,13 @@ class PactBroker(Object):
 class DeploymentStatus(Open):
     """What runs, what the broker holds as deployed, and what the operator itself has recorded."""
 
+    broker: str = Field(default="", description="URL of the broker.")
     environment: str = Field(default="", description="The environment in the broker.")
     application_instance: str | None = Field(default=None, description="The instance that it speaks of.")
+    workload: str | None = Field(
+        default=None,
+        description="The Deployment that was last seen; it tells one that is gone from one that never was.",
+    )
     running: str | None = Field(
         default=None, description="The version whose rollout has completed; absent where nothing runs."
     )

@@ -71,6 +71,27 @@ class DeleteWebhook:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordDeployment:
+    """Record in the broker that a version runs in an environment, in place of what ran there as the same instance.
+
+    The version must exist: the broker makes none up, and refuses.
+    """
+
+    pacticipant: str
+    version: str
+    environment: str
+    instance: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUndeployment:
+    """Record in the broker that a deployed version no longer runs."""
+
+    uuid: str
+    """Of the record of its deployment."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetFinalizers:
     """Replace the finalizers of the object that is planned for."""
 
@@ -93,6 +114,8 @@ Action = (
     | EnsureMainBranch
     | PutWebhook
     | DeleteWebhook
+    | RecordDeployment
+    | RecordUndeployment
     | SetFinalizers
     | Look
 )

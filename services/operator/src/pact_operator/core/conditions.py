@@ -27,6 +27,8 @@ QUIET: Final = frozenset(
         Reason.IN_SYNC,
         Reason.MAIN_BRANCH_SET,
         Reason.DISABLED,
+        Reason.ROLLOUT_IN_PROGRESS,
+        Reason.RECORDING,
     }
 )
 """Reasons that come and go with every healthy run: they are no Events."""
@@ -149,6 +151,21 @@ def status_of(
         **_guide(stated),
         "conditions": merge(observed, stated, now, generation),
     }
+
+
+def with_condition(status: Mapping[str, Any], condition: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
+    """A status with one condition more, or in place of another, and with what to do next in the light of it.
+
+    Args:
+        status: as `status_of` makes it.
+        condition: as `merge` makes it; None takes the one of that type out.
+        kind: type of the condition.
+    """
+    conditions = [one for one in status["conditions"] if one["type"] != kind]
+    conditions += [condition] if condition else []
+    rest = {key: value for key, value in status.items() if key not in ("actor", "nextStep")}
+    stated = [Cond(one["type"], one["status"], Reason(one["reason"]), one["message"]) for one in conditions]
+    return {**rest, **(_guide(stated) if stated else {}), "conditions": conditions}
 
 
 def acting(reason: Reason) -> bool:

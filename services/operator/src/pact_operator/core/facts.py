@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification
+from pact_operator.api.v1alpha1 import DeploymentStatus, PactBroker, PactConsumer, PactProvider, PactVerification
+from pact_operator.core.rollout import Rollout
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -136,6 +137,43 @@ class WorkloadFacts:
     """Container name -> image, in the order of the Pod template."""
     labels: Mapping[str, str]
     """Labels of the Pod template."""
+    rollout: Rollout = Rollout.PROGRESSING
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A version that the broker holds as deployed in an environment."""
+
+    uuid: str
+    version: str
+    instance: str | None = None
+    """The application instance; None is one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharer:
+    """Another object of the same pacticipant and application instance whose version is read from a workload, too."""
+
+    key: Key
+    workload: str
+    """Name of its Deployment."""
+    version: str | None
+    """What it takes for the version; None where it cannot tell."""
+    last: DeploymentStatus | None = None
+    """Its `status.deployment`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentFacts:
+    """What a look needs to know to compare what runs with what the broker holds as deployed."""
+
+    held: tuple[Deployed, ...] | Failure
+    """What the broker holds as deployed of the pacticipant in the environment, as whatever instance."""
+    known: bool | Failure | None = None
+    """Whether the broker knows the version that runs; None: nothing depends on it, so it was not asked."""
+    sharers: tuple[Sharer, ...] = ()
+    claimed: frozenset[str | None] = frozenset()
+    """Application instances that other objects of the same pacticipant have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +223,8 @@ class ConsumerFacts:
     """The pacticipant's in the broker; None: there is none, or it was not asked for since the spec names none."""
     providers: tuple[tuple[str, Key], ...] = ()
     """(pacticipant, key) of the PactProviders with the same broker: they are looked at once a pact is published."""
+    deployment: DeploymentFacts | None = None
+    """None: what runs is not compared with the broker's record."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 
@@ -225,6 +265,8 @@ class ProviderFacts:
     """The pacticipant's in the broker; None: there is none, or it was not asked for since the spec names none."""
     places: Places | None = None
     """None: the broker's runs are not limited."""
+    deployment: DeploymentFacts | None = None
+    """None: what runs is not compared with the broker's record."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 

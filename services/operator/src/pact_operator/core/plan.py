@@ -60,6 +60,7 @@ from pact_operator.core.naming import child_name, digest, label_value
 from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
 from pact_operator.core.plan_broker import plan_broker
 from pact_operator.core.plan_consumer import plan_consumer
+from pact_operator.core.record import with_record
 from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
@@ -108,14 +109,18 @@ class Row:
 
 
 def plan_provider(facts: ProviderFacts) -> Plan:
-    """Decides what is owed for one PactProvider, and how its promise stands.
+    """Decides what is owed for one PactProvider, how its promise stands, and what to record as deployed.
 
     Args:
         facts: see `ProviderFacts`.
 
     Returns:
-        The runs to create and to remove, and the status.
+        The runs to create and to remove, what to record, and the status.
     """
+    return with_record(_promise(facts), facts)
+
+
+def _promise(facts: ProviderFacts) -> Plan:
     provider = facts.provider
     if provider.metadata.deletion_timestamp:
         return Plan()

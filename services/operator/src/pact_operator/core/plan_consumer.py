@@ -14,6 +14,7 @@ from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
 from pact_operator.core.main_branch import KIND as MAIN_BRANCH
 from pact_operator.core.naming import child_name, digest
 from pact_operator.core.outcome import known, last_word, publisher_message, stuck, tail
+from pact_operator.core.record import with_record
 from pact_operator.core.times import PODLESS_SECONDS, UNFINISHED_SECONDS, backoff, parse, rfc3339
 from pact_operator.core.versions import Unresolved, resolve
 
@@ -33,14 +34,18 @@ class Verdict:
 
 
 def plan_consumer(facts: ConsumerFacts) -> Plan:
-    """Decides what one PactConsumer needs.
+    """Decides what one PactConsumer needs, and what to record as deployed.
 
     Args:
         facts: see `ConsumerFacts`.
 
     Returns:
-        The Job to create, if any, and the status.
+        The Job to create, if any, what to record, and the status.
     """
+    return with_record(_tests(facts), facts)
+
+
+def _tests(facts: ConsumerFacts) -> Plan:
     consumer, status = facts.consumer, facts.consumer.status
     if consumer.metadata.deletion_timestamp:
         return Plan()

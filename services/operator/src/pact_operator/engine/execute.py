@@ -23,6 +23,8 @@ from pact_operator.core.actions import (
     Look,
     Plan,
     PutWebhook,
+    RecordDeployment,
+    RecordUndeployment,
     SetFinalizers,
 )
 from pact_operator.core.facts import Failure, Key, Trouble
@@ -36,6 +38,16 @@ Decide = Callable[[Mapping[str, Failure]], Plan]
 """Plans, knowing which actions of the same look have failed: class name of the action -> why."""
 
 _BATCH: Final = "batch/v1"
+
+_CHANGES_BROKER: Final[Mapping[type[Action], tuple[str, ...]]] = {
+    EnsureEnvironment: (names.BROKER,),
+    PutWebhook: (names.BROKER,),
+    DeleteWebhook: (names.BROKER,),
+    EnsureMainBranch: (names.CONSUMER, names.PROVIDER),
+    RecordDeployment: (names.CONSUMER, names.PROVIDER),
+    RecordUndeployment: (names.CONSUMER, names.PROVIDER),
+}
+"""What changes a broker, and the kinds whose plans may ask for it."""
 
 
 class Outcome(StrEnum):
@@ -85,7 +97,8 @@ class Executor:
             key: the object.
             body: the object as it was observed; its resource version guards the writes.
             decide: the decision.
-            broker: the broker that the plan may write to. How it is set up only a PactBroker's own plan may change.
+            broker: the broker that the plan may change. Environment and webhook are for a PactBroker's own plan,
+                main branches and records of deployments for those of PactConsumers and PactProviders.
 
         Raises:
             ClusterError: the API server did not answer, or not as it should.
@@ -157,24 +170,25 @@ class Executor:
                 await self.cluster.delete(_BATCH, "Job", key.namespace, name)
             case Look(other):
                 self.look(other)
-            case _ if broker is not None:
-                await self._write_to_broker(key, broker, action)
+            case _ if broker is not None and key.kind in _CHANGES_BROKER.get(type(action), ()):
+                await self._change(broker, action)
             case _:
                 raise TypeError(f"the plan of {key} may not ask for {action}")
 
-    async def _write_to_broker(self, key: Key, broker: PactBroker, action: Action) -> None:
-        sets_up = key.kind == names.BROKER
+    async def _change(self, broker: PactBroker, action: Action) -> None:
         match action:
             case EnsureMainBranch(pacticipant, branch):
                 await self.brokers.ensure_main_branch(broker, pacticipant, branch)
-            case EnsureEnvironment(name, display_name, production) if sets_up:
+            case EnsureEnvironment(name, display_name, production):
                 await self.brokers.ensure_environment(broker, name, display_name, production)
-            case PutWebhook(uuid, definition) if sets_up:
+            case PutWebhook(uuid, definition):
                 await self.brokers.put_webhook(broker, uuid, definition)
-            case DeleteWebhook(uuid) if sets_up:
+            case DeleteWebhook(uuid):
                 await self.brokers.delete_webhook(broker, uuid)
-            case _:
-                raise TypeError(f"the plan of {key} may not ask for {action}")
+            case RecordDeployment(pacticipant, number, environment, instance):
+                await self.brokers.record_deployment(broker, pacticipant, number, environment, instance)
+            case RecordUndeployment(uuid):
+                await self.brokers.record_undeployment(broker, uuid)
 
 
 def _run_key(key: Key, action: CreateVerification) -> Key:

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, PactConsumer, PactProvider, PactVerification, VersionSource
-from pact_operator.core import outcome, selectors, versions
+from pact_operator.core import outcome, record, selectors, versions
 from pact_operator.core.facts import (
     BrokerFacts,
     ConsumerFacts,
+    DeploymentFacts,
     Ended,
     Failure,
     JobFacts,
@@ -17,6 +18,7 @@ from pact_operator.core.facts import (
     PodFacts,
     ProviderFacts,
     Settings,
+    Sharer,
     VerificationFacts,
     VersionFacts,
     Waiting,
@@ -24,6 +26,7 @@ from pact_operator.core.facts import (
 )
 from pact_operator.core.naming import label_value
 from pact_operator.core.plan_broker import webhook_uuid
+from pact_operator.core.rollout import rollout
 from pact_operator.core.times import PODLESS_SECONDS, parse
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
@@ -71,9 +74,10 @@ class Gatherer:
         )
 
     async def consumer(self, consumer: PactConsumer) -> ConsumerFacts:
-        """Facts on a PactConsumer: all from the watches, but for the main branch if its spec names one."""
+        """Facts on a PactConsumer: all from the watches, but for the main branch if named, and what is deployed."""
         meta, spec = consumer.metadata, consumer.spec
         broker = self._broker(meta.namespace, spec.broker_ref.name)
+        workload = self._workload(meta.namespace, spec.version)
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
         jobs = {name: await self._with_complaint(meta.namespace, job, pods.get(name)) for name, job in jobs.items()}
         return ConsumerFacts(
@@ -81,15 +85,16 @@ class Gatherer:
             main_branch=None if spec.suspend else await self._main_branch(broker, spec.pacticipant, spec.main_branch),
             providers=self._providers(meta.namespace, spec.broker_ref.name),
             broker=broker,
-            workload=self._workload(meta.namespace, spec.version),
+            workload=workload,
             jobs=jobs,
             pods=pods,
             settings=self.settings,
+            deployment=await self._deployment(consumer, broker, workload),
             now=self.clock.now(),
         )
 
     async def provider(self, provider: PactProvider) -> ProviderFacts:
-        """Facts on a PactProvider: two requests to the broker if its version is known, three with a main branch."""
+        """Facts on a PactProvider: two requests to the broker if its version is known, one more per feature."""
         meta, spec = provider.metadata, provider.spec
         broker = self._broker(meta.namespace, spec.broker_ref.name)
         workload = self._workload(meta.namespace, spec.version)
@@ -115,6 +120,7 @@ class Gatherer:
             workload=workload,
             versions=found,
             verifications=tuple(verifications),
+            deployment=await self._deployment(provider, broker, workload),
             now=self.clock.now(),
             main_branch=main_branch,
         )
@@ -148,6 +154,60 @@ class Gatherer:
             results = await self.brokers.results(broker, spec.pacticipant, version) if contracts else {}
             found.append(VersionFacts(version, contracts, results, current=version == current))
         return tuple(found)
+
+    async def _deployment(
+        self, obj: PactConsumer | PactProvider, broker: PactBroker | None, workload: WorkloadFacts | None
+    ) -> DeploymentFacts | None:
+        """What is to be compared with what runs: one answer of the broker for all of its objects.
+
+        Where it does not hold what runs, there is one question more: whether it knows that version.
+        """
+        spec = obj.spec
+        if broker is None or record.on_hold(spec, broker) or not record.wanted(spec, broker):
+            return None
+        environment = broker.spec.environment
+        assert environment is not None, "wanted only with an environment"  # noqa: S101
+        others = self._sharers(obj)
+        alike = tuple(other for instance, other in others if instance == spec.application_instance)
+        claimed = frozenset(instance for instance, _ in others)
+        version = versions.resolve(spec.version, workload)
+        known: bool | Failure | None = None
+        try:
+            held = (await self.brokers.deployed(broker, environment.name)).get(spec.pacticipant, ())
+        except BrokerFailureError as error:
+            return DeploymentFacts(error.failure, None, alike, claimed)
+        if isinstance(version, str) and record.asks_for_version(version, workload, held, spec.application_instance):
+            try:
+                known = await self.brokers.has_version(broker, spec.pacticipant, version)
+            except BrokerFailureError as error:
+                known = error.failure
+        return DeploymentFacts(held, known, alike, claimed)
+
+    def _sharers(self, obj: PactConsumer | PactProvider) -> list[tuple[str | None, Sharer]]:
+        """The other objects of the same pacticipant and broker that could record: (application instance, object)."""
+        found = []
+        spec, namespace = obj.spec, obj.metadata.namespace
+        for kind, model in ((names.PROVIDER, PactProvider), (names.CONSUMER, PactConsumer)):
+            for body in self.snapshot.bodies(kind, namespace):
+                if (body.get("spec") or {}).get("pacticipant") != spec.pacticipant:
+                    continue
+                other = model.parse(body)
+                if isinstance(other, str) or not isinstance(other, (PactProvider, PactConsumer)):
+                    continue
+                ref = other.spec.version.from_workload
+                if ref is None or other.spec.suspend or other.metadata.deletion_timestamp:
+                    continue
+                if other.metadata.uid == obj.metadata.uid or other.spec.broker_ref != spec.broker_ref:
+                    continue
+                version = versions.resolve(other.spec.version, self._workload(namespace, other.spec.version))
+                sharer = Sharer(
+                    key=Key(kind, namespace, other.metadata.name),
+                    workload=ref.name,
+                    version=version if isinstance(version, str) else None,
+                    last=other.status.deployment,
+                )
+                found.append((other.spec.application_instance, sharer))
+        return found
 
     async def verification(self, verification: PactVerification) -> VerificationFacts:
         """Facts on a PactVerification: the broker is asked only once the verifier has ended."""
@@ -293,6 +353,7 @@ def workload_facts(body: Body) -> WorkloadFacts:
         name=body["metadata"]["name"],
         containers={container["name"]: container.get("image") or "" for container in containers},
         labels=dict((template.get("metadata") or {}).get("labels") or {}),
+        rollout=rollout(body),
     )
 
 

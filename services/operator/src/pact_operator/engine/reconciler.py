@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pact_operator.api import names
+from pact_operator.api.reasons import Reason
 from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactProvider, PactVerification
-from pact_operator.core import plan
+from pact_operator.core import plan, record
 from pact_operator.core.actions import Plan
-from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, WorkloadFacts
+from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, Trouble, WorkloadFacts
 from pact_operator.core.naming import label_value
 from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
@@ -33,6 +34,9 @@ MODELS: Mapping[str, type[Object]] = {
 
 SWEEPS_UNTIL_ALL: Final = 20
 """Sweeps of a quiet broker after which all of its providers are looked at all the same."""
+
+_RESTLESS: Final = frozenset({str(trouble) for trouble in Trouble} | {Reason.RECORDING})
+"""Reasons of the condition `Recorded` that another look may end, though nothing has changed in the broker."""
 
 ROLE_KINDS: Mapping[str, str] = {
     names.ROLE_VERIFIER: names.VERIFICATION,
@@ -316,21 +320,22 @@ class Reconciler:
                 return await gather.verification(parsed), plan.plan_verification
         raise TypeError(f"no plan for {type(parsed).__name__}")
 
-    async def _sweep(self, key: Key, body: Body) -> None:
-        """After a PactBroker those of its PactProviders that may have something new to learn.
+    async def _sweep(self, key: Key, broker: Body) -> None:
+        """After a PactBroker those of its PactProviders and PactConsumers that may have something new to learn.
 
         One cheap question tells whether anything changed in the broker at all. If nothing did, only those are looked
         at that have not come to rest; every so often all are, since counts can hide a change.
         """
-        meta = body["metadata"]
+        meta = broker["metadata"]
         self._broker_changed(key, (meta.get("uid", ""), meta.get("generation", 0)))
-        fingerprint = await self._fingerprint(body)
+        fingerprint = await self._fingerprint(broker)
         seen, rounds = self._swept.get(key, (None, 0))
         quiet = fingerprint is not None and fingerprint == seen and rounds < SWEEPS_UNTIL_ALL
         self._swept[key] = (fingerprint, rounds + 1 if quiet else 0)
-        for provider in self._dependents(names.PROVIDER, key):
-            if not (quiet and _at_rest(provider)):
-                self.hint(Key(names.PROVIDER, key.namespace, provider["metadata"]["name"]), "sweep")
+        for kind, at_rest in ((names.PROVIDER, _at_rest), (names.CONSUMER, _record_at_rest)):
+            for body in self._dependents(kind, key):
+                if not (quiet and at_rest(body)):
+                    self.hint(Key(kind, key.namespace, body["metadata"]["name"]), "sweep")
 
     async def _fingerprint(self, body: Body) -> str | None:
         parsed = PactBroker.parse(body)
@@ -360,7 +365,16 @@ class Reconciler:
 def _at_rest(provider: Body) -> bool:
     """Whether the last look at a PactProvider saw its present spec, reached the broker and left nothing open."""
     status = provider.get("status") or {}
-    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
-    synced = conditions.get("Synced", {}).get("status") == "True"
+    synced = _condition(provider, "Synced").get("status") == "True"
     seen = status.get("observedGeneration") == provider["metadata"].get("generation")
-    return bool(synced and seen and status.get("owed") == 0)
+    return bool(synced and seen and status.get("owed") == 0 and _record_at_rest(provider))
+
+
+def _record_at_rest(body: Body) -> bool:
+    """Whether the last look at an object could compare what runs with the broker's record, and left nothing open."""
+    return _condition(body, record.KIND).get("reason") not in _RESTLESS
+
+
+def _condition(body: Body, kind: str) -> Mapping[str, Any]:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return next((condition for condition in conditions if condition["type"] == kind), {})
