@@ -135,6 +135,30 @@ async def test_counts_can_hide_a_change_so_all_are_looked_at_every_so_often(
     assert looks == 2
 
 
+async def test_the_look_at_all_of_a_quiet_broker_is_spread_until_the_next_sweep(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    key, resting = broker(world), [provider(world, name) for name in ("a", "b", "c")]
+    synced = [{"type": "Synced", "status": "True", "reason": "InSync"}]
+    for one in resting:
+        world.objects[one]["status"] = {"observedGeneration": 1, "owed": 0, "conditions": synced}
+    world.counted = "17 pacts"
+    for _ in range(1 + SWEEPS_UNTIL_ALL):
+        await reconciler.look(key)
+        due(queue)
+        clock.time += 30
+    await reconciler.look(key)
+    seen = []
+    for _ in range(3):
+        seen.append(due(queue) - {key})
+        clock.time += 10
+    assert seen == [{one} for one in resting]
+    # What is new is learned at once.
+    world.counted = "18 pacts"
+    await reconciler.look(key)
+    assert due(queue) - {key} == set(resting)
+
+
 async def test_what_waited_for_a_broker_is_looked_at_when_it_comes_and_when_it_goes(
     world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]
 ) -> None:

@@ -284,7 +284,7 @@ class Reconciler:
             return Done(Outcome.GONE)
         done = await self._one(key, body)
         if key.kind == names.BROKER:
-            await self._sweep(key, body)
+            await self._sweep(key, body, within=done.requeue_after or 0.0)
         return done
 
     async def _one(self, key: Key, body: Body) -> Done:
@@ -320,22 +320,30 @@ class Reconciler:
                 return await gather.verification(parsed), plan.plan_verification
         raise TypeError(f"no plan for {type(parsed).__name__}")
 
-    async def _sweep(self, key: Key, broker: Body) -> None:
+    async def _sweep(self, key: Key, broker: Body, *, within: float) -> None:
         """After a PactBroker those of its PactProviders and PactConsumers that may have something new to learn.
 
         One cheap question tells whether anything changed in the broker at all. If nothing did, only those are looked
-        at that have not come to rest; every so often all are, since counts can hide a change.
+        at that have not come to rest; every so often all are, since counts can hide a change. There is no hurry then:
+        they are spread over the time until the next sweep, so that a broker of thousands does not get all at once.
         """
         meta = broker["metadata"]
         self._broker_changed(key, (meta.get("uid", ""), meta.get("generation", 0)))
         fingerprint = await self._fingerprint(broker)
         seen, rounds = self._swept.get(key, (None, 0))
-        quiet = fingerprint is not None and fingerprint == seen and rounds < SWEEPS_UNTIL_ALL
-        self._swept[key] = (fingerprint, rounds + 1 if quiet else 0)
-        for kind, at_rest in ((names.PROVIDER, _at_rest), (names.CONSUMER, _record_at_rest)):
-            for body in self._dependents(kind, key):
-                if not (quiet and at_rest(body)):
-                    self.hint(Key(kind, key.namespace, body["metadata"]["name"]), "sweep")
+        same = fingerprint is not None and fingerprint == seen
+        all_of_them = rounds >= SWEEPS_UNTIL_ALL
+        self._swept[key] = (fingerprint, rounds + 1 if same and not all_of_them else 0)
+        dependents = [
+            (Key(kind, key.namespace, body["metadata"]["name"]), at_rest(body))
+            for kind, at_rest in ((names.PROVIDER, _at_rest), (names.CONSUMER, _record_at_rest))
+            for body in self._dependents(kind, key)
+        ]
+        for number, (other, rests) in enumerate(dependents):
+            if not (same and rests):
+                self.hint(other, "sweep")
+            elif all_of_them:
+                self.queue.add(other, "sweep", after=within * number / len(dependents))
 
     async def _fingerprint(self, body: Body) -> str | None:
         parsed = PactBroker.parse(body)
