@@ -544,3 +544,23 @@ async def test_a_version_that_the_broker_knows_is_remembered_until_it_is_refused
 )
 def test_the_first_mismatch_in_words(results: list[Any], words: str) -> None:
     assert first_mismatch(results) == words
+
+
+async def test_threads_stay_for_the_next_call_and_end_when_told_to() -> None:
+    threads = Threads(3)
+    first = await threads.run(threading.current_thread)
+    assert await threads.run(threading.current_thread) is first, "one call at a time needs one thread"
+    together = threading.Barrier(3)
+    several = set(await asyncio.gather(*(threads.run(lambda: met(together)) for _ in range(3))))
+    assert len(several) == 3
+    assert await threads.run(threading.current_thread) in several
+    threads.close()
+    for thread in several:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def met(barrier: threading.Barrier) -> threading.Thread:
+    """The thread that it is called in, once as many are at it as the barrier wants."""
+    barrier.wait(10)
+    return threading.current_thread()

@@ -16,7 +16,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 from brokerclient import (
@@ -93,6 +95,7 @@ class BrokerThreads:
         """Closes connections and removes what was written to disk; requests under way end by themselves."""
         for known in self._brokers.values():
             known.close()
+            known.threads.close()
         self._brokers.clear()
         shutil.rmtree(self._ca_files, ignore_errors=True)
 
@@ -421,12 +424,16 @@ class BrokerThreads:
 class Threads:
     """Runs blocking calls in daemon threads, a bounded number at a time.
 
-    A caller that gives up (cancellation, timeout) leaves its thread running, and the thread keeps its place until it
-    ends: what hangs cannot pile up.
+    A caller that gives up (cancellation, timeout) leaves its thread at work, and the thread keeps its place until it
+    is through: what hangs cannot pile up. Threads stay for the next call, since starting one holds the event loop up
+    until the machine has come round to it. Used by one event loop; only `_serve` runs elsewhere.
     """
 
     def __init__(self, limit: int) -> None:
         self._places = asyncio.Semaphore(limit)
+        self._work: SimpleQueue[Callable[[], Callable[[], None]] | None] = SimpleQueue()
+        self._threads = 0
+        self._free = 0
 
     async def run(self, call: Callable[[], T]) -> T:
         """Runs a call and returns what it returns, or raises what it raises."""
@@ -435,6 +442,7 @@ class Threads:
         future: asyncio.Future[T] = loop.create_future()
 
         def end(answer: T | None, error: BaseException | None) -> None:
+            self._free += 1
             self._places.release()
             if future.cancelled():
                 return
@@ -443,20 +451,38 @@ class Threads:
             else:
                 future.set_result(answer)  # type: ignore[arg-type]  # None only where T is None
 
-        def work() -> None:
+        def work() -> Callable[[], None]:
             answer: T | None = None
             error: BaseException | None = None
             try:
                 answer = call()
             except BaseException as caught:  # noqa: BLE001  (it is the caller's, whatever it is)
                 error = caught
+            return partial(loop.call_soon_threadsafe, end, answer, error)
+
+        if self._free:
+            self._free -= 1
+        else:
+            self._threads += 1
+            threading.Thread(target=self._serve, name="broker", daemon=True).start()
+        self._work.put(work)
+        return await future
+
+    def close(self) -> None:
+        """Ends the threads, each once it is through with what it is at."""
+        for _ in range(self._threads):
+            self._work.put(None)
+        self._threads = self._free = 0
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            tell = work()
             try:
-                loop.call_soon_threadsafe(end, answer, error)
+                tell()
             except RuntimeError:
                 logger.debug("A broker answered after the end: its event loop is closed.")
-
-        threading.Thread(target=work, name="broker", daemon=True).start()
-        return await future
+            # Nothing of the last call is kept while waiting for the next.
+            del work, tell
 
 
 @dataclass(slots=True)
