@@ -13,7 +13,7 @@ from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactPro
 from pact_operator.core import plan, record
 from pact_operator.core.actions import Plan
 from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, Trouble, WorkloadFacts
-from pact_operator.core.naming import label_value
+from pact_operator.core.naming import MAX_LABEL, label_value
 from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
 from pact_operator.engine.gather import Gatherer
@@ -177,7 +177,7 @@ class Reconciler:
             return key
         for body in self.snapshot.bodies(kind, namespace):
             name = body["metadata"]["name"]
-            if label_value(name) == label:
+            if len(name) > MAX_LABEL and label_value(name) == label:
                 return Key(kind, namespace, name)
         return None
 
