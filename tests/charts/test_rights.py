@@ -14,17 +14,17 @@ BROKER_SECRETS = ("pact-broker-readonly", "pact-broker-readwrite")
 
 # (API group, resource, verb, names it is limited to). Every row is one thing that the operator does.
 OPERATOR = {
-    *((GROUP, "pactbrokers", verb, ()) for verb in ("get", "list", "watch", "patch")),
-    *((GROUP, "pactconsumers", verb, ()) for verb in ("get", "list", "watch")),
-    *((GROUP, "pactproviders", verb, ()) for verb in ("get", "list", "watch")),
+    *((GROUP, "pactbrokers", verb, ()) for verb in ("list", "watch", "patch")),
+    *((GROUP, "pactconsumers", verb, ()) for verb in ("list", "watch")),
+    *((GROUP, "pactproviders", verb, ()) for verb in ("list", "watch")),
     *((GROUP, "pactverifications", verb, ()) for verb in ("get", "list", "watch", "create", "delete")),
     (GROUP, "pactbrokers/status", "patch", ()),
     (GROUP, "pactconsumers/status", "patch", ()),
     (GROUP, "pactproviders/status", "patch", ()),
     (GROUP, "pactverifications/status", "patch", ()),
-    *(("batch", "jobs", verb, ()) for verb in ("get", "list", "watch", "create", "delete")),
-    *(("", "pods", verb, ()) for verb in ("get", "list", "watch")),
-    *(("apps", "deployments", verb, ()) for verb in ("get", "list", "watch")),
+    *(("batch", "jobs", verb, ()) for verb in ("get", "list", "watch", "create")),
+    *(("", "pods", verb, ()) for verb in ("list", "watch")),
+    *(("apps", "deployments", verb, ()) for verb in ("list", "watch")),
     *(("", "events", verb, ()) for verb in ("create", "list")),  # list: why a Job of ours gets no Pod
     ("", "secrets", "get", BROKER_SECRETS),
 }

@@ -28,13 +28,20 @@ def kind(pytestconfig: pytest.Config) -> Iterator[Kind]:
     assert demo(workspace) == 0, "the demo ended with a broken contract"
     cluster = ensure_cluster(workspace)
     kube = Kube(cluster.kubeconfig, cluster.context)
-    shared = Kind(workspace, kube)
+    shared = Kind(workspace, kube, cluster.engine)
     pytestconfig.stash[SHARED] = shared
     try:
         yield shared
     finally:
         shared.remove_namespaces()
         kube.close()
+
+
+@pytest.fixture(scope="session")
+def command_lines(kind: Kind) -> Iterator[set[str]]:
+    """Every word that has stood on the command line of a process in the node since this was first asked for."""
+    with kind.node.command_lines() as words:
+        yield words
 
 
 @pytest.hookimpl(wrapper=True)

@@ -65,6 +65,21 @@ class ApiServer:
     tokens: Mapping[str, str]
     directory: Path
 
+    def used(self, user: str) -> set[tuple[str, str, str]]:
+        """What a user has done so far and was allowed to: (API group, resource with its subresource, verb)."""
+        entries = (json.loads(line) for line in (self.directory / "audit.log").read_text("utf-8").splitlines())
+        return {
+            (
+                about.get("apiGroup", ""),
+                "/".join(filter(None, (about["resource"], about.get("subresource")))),
+                one["verb"],
+            )
+            for one in entries
+            if one["user"]["username"] == user
+            and (about := one.get("objectRef"))
+            and one["annotations"]["authorization.k8s.io/decision"] == "allow"
+        }
+
     def kubeconfig(self, user: str) -> Path:
         """Writes a kubeconfig for one of the users."""
         path = self.directory / f"{user}.kubeconfig"
@@ -196,6 +211,9 @@ def running_apiserver(directory: Path) -> Iterator[ApiServer]:
         f'{tokens["admin"]},admin,admin,"system:masters"\n{tokens["operator"]},operator,operator,"system:operators"\n',
         encoding="utf-8",
     )
+    rules = [{"level": "Metadata", "users": ["operator"]}, {"level": "None"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    (directory / "audit.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
     key = directory / "sa.key"
     subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True, timeout=60)
     server = ApiServer(f"https://localhost:{port}", tokens, directory)
@@ -225,6 +243,8 @@ def running_apiserver(directory: Path) -> Iterator[ApiServer]:
             f"--service-account-key-file={key}",
             f"--token-auth-file={directory / 'tokens.csv'}",
             "--authorization-mode=RBAC",
+            f"--audit-policy-file={directory / 'audit.yaml'}",
+            f"--audit-log-path={directory / 'audit.log'}",
             # There is no controller that would make the default service account.
             "--disable-admission-plugins=ServiceAccount",
             "--endpoint-reconciler-type=none",

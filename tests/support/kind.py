@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from kubernetes import client as kubernetes
 from kubernetes.client.exceptions import ApiException
 
 from brokerclient import BrokerClient
-from pact_cluster import Workspace
+from pact_cluster import ClusterError, Workspace
 from pact_cluster.demo_broker import connected
 from pact_cluster.demo_kube import GROUP, OUR_KINDS, VERSION, Condition, Kube, Object, condition
 from pact_cluster.demo_releases import CONSUMER, DEMO, FLASK, RESTRICTED, SYSTEM, USES_BROKER
+from pact_cluster.engine import Engine
+from pact_cluster.kind import kubectl
+from tests.support.node import GATE, Node, gate_script, until
 
 WAIT_SECONDS = 120.0
 E2E_LABEL = "pact-operator.dev/e2e"
@@ -39,14 +43,23 @@ class Kind:
     """The cluster with the demo in it.
 
     Attributes:
+        engine: The Docker engine that its node runs on; None for a cluster of somebody else's.
         namespaces: Those that tests have made; they are deleted at the end of the session.
     """
 
     workspace: Workspace
     kube: Kube
+    engine: Engine | None = None
     namespaces: list[str] = field(default_factory=list)
 
     # -- what is there
+
+    @property
+    def node(self) -> Node:
+        """Its node, from the inside; skips the test where there is no way in."""
+        if self.engine is None:
+            pytest.skip("the node of this cluster cannot be entered")
+        return Node(self.engine)
 
     def image_of(self, deployment: str = FLASK) -> str:
         """The image that a Deployment of the demo runs."""
@@ -108,7 +121,7 @@ class Kind:
         """Create a PactProvider `provider` that runs the Flask provider's image, or what a container says instead."""
         self.create(namespace, "PactProvider", "provider", provider_spec(pacticipant, self.image_of(), container, run))
 
-    def consumer(self, namespace: str, script: str) -> None:
+    def consumer(self, namespace: str, script: str, pacticipant: str = "a-careless-consumer", **spec: Any) -> None:
         """Create a PactConsumer `consumer` whose tests are a Python script."""
         tests = {
             "name": "tests",
@@ -116,13 +129,110 @@ class Kind:
             "command": ["python", "-c", script],
             "securityContext": dict(HARDENED),
         }
-        spec = {
+        made = {
             "brokerRef": {"name": "pact-broker"},
-            "pacticipant": "a-careless-consumer",
+            "pacticipant": pacticipant,
             "version": {"value": "1"},
             "template": {"spec": {"securityContext": dict(POD_SECURITY), "containers": [tests]}},
+            **spec,
         }
-        self.create(namespace, "PactConsumer", "consumer", spec)
+        self.create(namespace, "PactConsumer", "consumer", made)
+
+    def owed(self, case: str, **broker: Any) -> "Owed":
+        """A namespace that knows the demo's broker, and a pact for a provider that is still to be created in it."""
+        owed = Owed(self.namespace(case), unique(f"{case}-caller"), unique(f"{case}-callee"))
+        self.publish(owed.caller, owed.callee)
+        self.broker(owed.namespace, **broker)
+        return owed
+
+    def gated(self, owed: "Owed", **run: Any) -> None:
+        """Create the provider of a pact, behind a gate: it serves once `open` is called."""
+        self.provider(owed.namespace, owed.callee, container=gate(owed.namespace), **run)
+
+    def open(self, namespace: str) -> None:
+        """Let the provider of a namespace serve, now and in every Pod to come."""
+        body = kubernetes.V1ConfigMap(metadata=kubernetes.V1ObjectMeta(name=GATE), data={"open": "yes"})
+        self.kube.core.create_namespaced_config_map(namespace, body)
+        self.node.open_gates(namespace)
+
+    def wait_at_gate(self, namespace: str) -> None:
+        """Wait until the verifier of a namespace waits for its provider."""
+
+        def running(pods: Mapping[str, Object]) -> bool | None:
+            return any(container_of(pod, "verifier").get("state", {}).get("running") for pod in pods.values()) or None
+
+        self.kube.wait("Pod", namespace, running, what=f"a verifier at work in {namespace}", seconds=WAIT_SECONDS)
+        until(lambda: bool(self.node.gates(namespace)), f"a provider at its gate in {namespace}")
+
+    def results(self, owed: "Owed") -> list[bool]:
+        """Every result that the broker holds of a pact, superseded ones included."""
+        with self.broker_client() as client:
+            rows = client.matrix([{"pacticipant": owed.caller}, {"pacticipant": owed.callee}]).rows
+        return [row.success for row in rows if row.success is not None]
+
+    # -- faults
+
+    @contextmanager
+    def gone(self, namespace: str, deployment: str) -> Iterator[None]:
+        """No Pod of a Deployment meanwhile, ended without a word; it is ready again at the end."""
+        found = self.kube.get("Deployment", namespace, deployment)
+        assert found, f"there is no Deployment {namespace}/{deployment}"
+        labels = ",".join(f"{k}={v}" for k, v in found["spec"]["selector"]["matchLabels"].items())
+        try:
+            self._scale(namespace, deployment, 0)
+            for pod in self.kube.objects("Pod", namespace, label_selector=labels):
+                self.kill_pod(namespace, pod["metadata"]["name"])
+            self.kube.wait(
+                "Pod",
+                namespace,
+                lambda pods: True if not pods else None,
+                what=f"no Pod of {deployment}",
+                seconds=60,
+                label_selector=labels,
+            )
+            yield
+        finally:
+            self._scale(namespace, deployment, found["spec"]["replicas"])
+            self.wait_ready(namespace, deployment)
+
+    def kill_pod(self, namespace: str, name: str) -> None:
+        """End a Pod at once; one that has gone meanwhile is as good."""
+        try:
+            self.kube.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+
+    def wait_ready(self, namespace: str, deployment: str) -> None:
+        """Wait until all replicas of a Deployment are ready."""
+
+        def ready(deployments: Mapping[str, Object]) -> bool | None:
+            found = deployments[deployment]
+            status, wanted = found.get("status", {}), found["spec"]["replicas"]
+            seen = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+            return True if seen and status.get("readyReplicas", 0) == status.get("replicas", 0) == wanted else None
+
+        self.kube.wait("Deployment", namespace, ready, what=f"{deployment} to be ready", seconds=WAIT_SECONDS)
+
+    def restart_api_server(self) -> None:
+        """End the API server, and wait until the one that comes after it answers."""
+        self.node.kill_api_server()
+        self.wait_for_api()
+
+    def wait_for_api(self) -> None:
+        """Wait until the API server answers that it is ready."""
+
+        def answers() -> bool:
+            try:
+                kubectl(self.workspace, "get", "--raw", "/readyz", timeout=10)
+            except ClusterError:
+                return False
+            return True
+
+        until(answers, "the API server is ready", seconds=120)
+
+    def _scale(self, namespace: str, deployment: str, replicas: int) -> None:
+        self.kube.apps.patch_namespaced_deployment_scale(deployment, namespace, {"spec": {"replicas": replicas}})
 
     @contextmanager
     def broker_client(self, *, write: bool = False) -> Iterator[BrokerClient]:
@@ -182,7 +292,15 @@ class Kind:
             self.kube.wait(
                 "PactBroker", name, lambda s: True if not s else None, what=f"no broker in {name}", seconds=90
             )
+            self.delete_namespace(name)
+
+    def delete_namespace(self, name: str) -> None:
+        """Delete a namespace; waits for nothing, and one that has gone is as good."""
+        try:
             self.kube.core.delete_namespace(name)
+        except ApiException as error:
+            if error.status != 404:
+                raise
 
     def dump(self, namespaces: list[str]) -> str:
         """Objects, Events and the ends of logs of some namespaces, for a person who wonders why a test failed."""
@@ -214,6 +332,28 @@ class Kind:
                 log = f"(no log: {error.reason})"
             lines.append(f"log of {name}/{container['name']}:\n{log}")
         return lines
+
+
+@dataclass(frozen=True)
+class Owed:
+    """One pact that a provider of its own namespace owes a result."""
+
+    namespace: str
+    caller: str
+    callee: str
+
+
+def gate(name: str) -> dict[str, Any]:
+    """The Flask provider behind a gate: it serves once the gate is opened; see `Kind.open`."""
+    opened = {"name": GATE, "key": "open", "optional": True}
+    return {"command": gate_script(name), "env": [{"name": "GATE", "valueFrom": {"configMapKeyRef": opened}}]}
+
+
+def container_of(pod: Object, name: str) -> Object:
+    """The status of a container; empty if it has none yet."""
+    status = pod.get("status", {})
+    found = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    return next((dict(one) for one in found if one["name"] == name), {})
 
 
 def provider_spec(

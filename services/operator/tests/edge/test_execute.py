@@ -9,7 +9,6 @@ from pact_operator.core.actions import (
     Action,
     CreateJob,
     CreateVerification,
-    DeleteJob,
     DeleteVerification,
     DeleteWebhook,
     EnsureEnvironment,
@@ -52,9 +51,9 @@ def names_of(world: Any) -> list[str]:
 
 
 async def test_actions_come_first_then_the_status_then_the_events(world: Any, executor: Executor) -> None:
-    plan = Plan((JOB, DeleteVerification("old"), DeleteJob("done")), status=NEW, events=(EVENT,), requeue_after=5.0)
+    plan = Plan((JOB, DeleteVerification("old")), status=NEW, events=(EVENT,), requeue_after=5.0)
     done = await executor.execute(KEY, BODY, always(plan))
-    assert names_of(world) == ["create", "delete", "delete", "patch_status", "event"]
+    assert names_of(world) == ["create", "delete", "patch_status", "event"]
     assert world.called("patch_status") == [("patch_status", KEY, NEW, "7")]
     assert (done.outcome, done.requeue_after) == (Outcome.CHANGED, 5.0)
 
@@ -99,7 +98,7 @@ async def test_a_failed_action_is_told_to_the_plan_whose_status_is_written(
 
     def decide(failed: Mapping[str, Failure]) -> Plan:
         told.append(failed)
-        return Plan((JOB, DeleteJob("done")), status={"failed": sorted(failed)}, requeue_after=1.0)
+        return Plan((JOB, DeleteVerification("old")), status={"failed": sorted(failed)}, requeue_after=1.0)
 
     done = await executor.execute(KEY, BODY, decide)
     assert told[0] == {}

@@ -29,13 +29,6 @@ class DeleteVerification:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteJob:
-    """Delete a Job with its Pods; absent is success."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class EnsureEnvironment:
     """Make an environment in the broker unless it has one of that name."""
 
@@ -109,7 +102,6 @@ Action = (
     CreateVerification
     | CreateJob
     | DeleteVerification
-    | DeleteJob
     | EnsureEnvironment
     | EnsureMainBranch
     | PutWebhook

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker
@@ -15,7 +15,6 @@ from pact_operator.core.actions import (
     Action,
     CreateJob,
     CreateVerification,
-    DeleteJob,
     DeleteVerification,
     DeleteWebhook,
     EnsureEnvironment,
@@ -36,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 Decide = Callable[[Mapping[str, Failure]], Plan]
 """Plans, knowing which actions of the same look have failed: class name of the action -> why."""
-
-_BATCH: Final = "batch/v1"
 
 _CHANGES_BROKER: Final[Mapping[type[Action], tuple[str, ...]]] = {
     EnsureEnvironment: (names.BROKER,),
@@ -166,8 +163,6 @@ class Executor:
             case DeleteVerification(name):
                 self.recent.drop(Key(names.VERIFICATION, key.namespace, name))
                 await self.cluster.delete(names.API_VERSION, names.VERIFICATION, key.namespace, name)
-            case DeleteJob(name):
-                await self.cluster.delete(_BATCH, "Job", key.namespace, name)
             case Look(other):
                 self.look(other)
             case _ if broker is not None and key.kind in _CHANGES_BROKER.get(type(action), ()):
