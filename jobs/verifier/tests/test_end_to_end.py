@@ -298,6 +298,24 @@ def test_request_that_is_never_answered_is_broken_if_the_provider_is_well(bench:
     assert bench.results() == {"shop": False}
 
 
+def test_a_junit_report_is_left_where_it_was_asked_for(bench: Bench) -> None:
+    from xml.etree import ElementTree as ET
+
+    bench.provider.replies["/users/2"] = (200, {"id": 2})
+    pact = bench.publish(get(body={"id": 1, "email": "x"}), get("/users/2"))
+    file = bench.folder / "reports" / "run.xml"
+    run = bench.verify(pact, PV_JUNIT_FILE=str(file))
+    assert run.code == 1, "a report that cannot be written changes no verdict"
+    assert f"warning: the JUnit report cannot be written to {file}: No such file or directory" in run.stderr
+    file.parent.mkdir()
+    run = bench.verify(pact, PV_JUNIT_FILE=str(file))
+    assert (run.code, [one.name for one in file.parent.iterdir()]) == (1, ["run.xml"])
+    root = ET.parse(file).getroot()
+    assert (root.get("tests"), root.get("failures")) == ("2", "1")
+    assert [case.get("name") for case in root.iter("testcase")] == ["a request for /users/1", "a request for /users/2"]
+    assert "$.email is missing" in str(next(root.iter("failure")).get("message"))
+
+
 # -- exit code 2
 
 
@@ -392,15 +410,19 @@ def test_credentials_that_may_only_read_leave_the_result_unrecorded(bench: Bench
 
 
 @pytest.mark.parametrize(
-    ("path", "says"),
-    [("pact-version/0000000000000000000000000000000000000000", "not to be had"), ("/", "is no pact"), ("/nowhere", "")],
+    ("path", "says", "reason"),
+    [
+        ("pact-version/0000000000000000000000000000000000000000", "not to be had", "PactNotFound"),
+        ("/", "is no pact", "PactInvalid"),
+        ("/nowhere", "", "PactNotFound"),
+    ],
 )
-def test_pact_that_is_not_there_leaves_the_others_alone(bench: Bench, path: str, says: str) -> None:
+def test_pact_that_is_not_there_leaves_the_others_alone(bench: Bench, path: str, says: str, reason: str) -> None:
     pact = bench.publish(get())
     url = bench.url + path if path.startswith("/") else f"{pact.url.split('pact-version')[0]}{path}"
     missing = PactForVerification(pact.consumer, "0" * 40, url)
     run = bench.verify(missing, pact)
-    assert (run.code, run.message["reason"]) == (75, "PactNotFound")
+    assert (run.code, run.message["reason"]) == (75, reason)
     assert says in run.message["message"]
     assert [entry["outcome"] for entry in run.message["pacts"]] == ["Error", "Passed"]
     assert bench.results() == {"shop": True}
@@ -408,7 +430,7 @@ def test_pact_that_is_not_there_leaves_the_others_alone(bench: Bench, path: str,
 
 def test_pact_that_the_core_cannot_read(bench: Bench) -> None:
     run = bench.verify(bench.publish({"description": "no type"}))
-    assert (run.code, run.message["reason"]) == (75, "PactNotFound")
+    assert (run.code, run.message["reason"]) == (75, "PactInvalid")
     assert "cannot be read: Interaction 0 has no type attribute" in run.message["message"]
 
 

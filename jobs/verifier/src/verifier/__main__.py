@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from brokerclient.text import clean
+from verifier.junit import junit_xml
 from verifier.outcome import PactFacts, Problem, Reason, Verdict, decide, mark_not_verified
 from verifier.report import log_text
 from verifier.run import Progress, run
@@ -91,9 +92,21 @@ def _finish(verdict: Verdict, env: Mapping[str, str], log: TextIO) -> int:
         Path(termination_path(env)).write_bytes(render(verdict))
     except OSError as error:
         _say(f"warning: the termination message cannot be written: {error}")
+    if path := env.get("PV_JUNIT_FILE"):
+        _write_junit(Path(path), verdict)
     log.write(log_text(verdict))
     log.flush()
     return verdict.exit_code
+
+
+def _write_junit(path: Path, verdict: Verdict) -> None:
+    """A report that cannot be written changes no verdict; one that is there is always whole."""
+    try:
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(junit_xml(verdict))
+        unfinished.replace(path)
+    except OSError as error:
+        _say(f"warning: the JUnit report cannot be written to {path}: {error.strerror or error}")
 
 
 if __name__ == "__main__":

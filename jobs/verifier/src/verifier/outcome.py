@@ -37,6 +37,7 @@ class Reason(StrEnum):
     BROKER_UNAVAILABLE = "BrokerUnavailable"
     BROKER_UNAUTHORIZED = "BrokerUnauthorized"
     PACT_NOT_FOUND = "PactNotFound"
+    PACT_INVALID = "PactInvalid"
     RESULT_NOT_PUBLISHED = "ResultNotPublished"
     INVALID_CONFIGURATION = "InvalidConfiguration"
 
@@ -108,6 +109,7 @@ class PactFacts:
         problem: Why it was not verified; None if it was.
         recorded: Whether the broker was asked and holds this result; None if publishing was not asked for.
         record_problem: Why the result is not recorded.
+        descriptions: Of each interaction and message, in the order of the pact.
     """
 
     consumer: str
@@ -118,6 +120,7 @@ class PactFacts:
     problem: Problem | None = None
     recorded: bool | None = None
     record_problem: str | None = None
+    descriptions: tuple[str, ...] = ()
 
     @property
     def counted(self) -> tuple[InteractionFailure, ...]:

@@ -202,13 +202,14 @@ class _Run:
             facts[index] = replace(facts[index], problem=checked)
             return
         assert not isinstance(document, Problem)  # noqa: S101  (for the type checker: `checked` says so)
-        facts[index] = replace(facts[index], interactions=len(checked.interactions))
+        descriptions = tuple(interaction.description for interaction in checked.interactions)
+        facts[index] = replace(facts[index], interactions=len(descriptions), descriptions=descriptions)
         count = len(checked.interactions)
         self._say(f"verifying the pact of {clean(owed.consumer)}: {count} interaction{'' if count == 1 else 's'}")
         result = self._verify(document, checked, relay)
         if result.load_error is not None:
             text = f"The pact of {owed.consumer} cannot be read: {result.load_error}"
-            facts[index] = replace(facts[index], problem=Problem(Reason.PACT_NOT_FOUND, clean(text, 600)))
+            facts[index] = replace(facts[index], problem=Problem(Reason.PACT_INVALID, clean(text, 600)))
             return
         facts[index] = replace(facts[index], failures=result.failures)
         if self._settings.publish:
@@ -220,7 +221,7 @@ class _Run:
             pact = parse_pact(document)
         except NotAPactError as error:
             text = f"What the broker holds as the pact of {owed.consumer} with {settings.provider} is no pact: {error}."
-            return Problem(Reason.PACT_NOT_FOUND, clean(text, 600))
+            return Problem(Reason.PACT_INVALID, clean(text, 600))
         if (pact.provider, pact.consumer) != (settings.provider, owed.consumer):
             text = (
                 f"The pact to verify is one of {pact.consumer} with {pact.provider},"

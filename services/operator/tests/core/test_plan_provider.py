@@ -232,6 +232,51 @@ def test_a_result_that_the_broker_lost_is_owed_again() -> None:
     assert create.manifest["spec"]["attempt"] == 1
 
 
+@pytest.mark.parametrize("hostile", [{"b"}, {"a"}, {"a", "b", "c"}, {"a", "c", "e", "g", "i"}, set("abcdefghij")])
+def test_pacts_that_no_verifier_survives_keep_none_of_the_others_from_its_result(hostile: set[str]) -> None:
+    everybody = "abcdefghij"
+    world = World(provider(), tuple(contract(name, name) for name in everybody))
+    for _ in range(len(hostile) + 1):
+        world.look_at_provider()
+        [name] = [name for name, run in world.runs.items() if run.status.completion_time is None]
+        order = [pact.consumer for pact in world.runs[name].spec.pacts or ()]
+        survived = order[: next((n for n, consumer in enumerate(order) if consumer in hostile), None)]
+        world.look_at_run(name)
+        world.end_verifier(name, 137, "", publish=tuple(passed(consumer, consumer) for consumer in survived))
+        world.look_at_run(name)
+        world.now += 3600
+    plan = world.look_at_provider()
+    assert plan.status is not None
+    states = {c["consumer"]: c["state"] for c in plan.status["contracts"]}
+    assert {name for name, state in states.items() if state == "Verified"} == set(everybody) - hostile
+    assert {name for name, state in states.items() if state == "Blocked"} == hostile
+
+
+def test_a_pact_that_is_none_is_not_tried_for_ever_and_a_person_may_ask_again() -> None:
+    world = World(provider(), (contract("bad", "x"), contract("good", "y")))
+    said = message("InfrastructureError", "PactInvalid", text="What the broker holds as the pact of bad is no pact.")
+    world.look_at_provider()
+    finish(world, 75, said, passed("good", "y"))
+    world.now += 3600
+    [again] = world.look_at_provider().actions
+    assert isinstance(again, CreateVerification)
+    assert [pact["consumer"] for pact in again.manifest["spec"]["pacts"]] == ["bad"], "alone: perhaps it was the other"
+    finish(world, 75, said)
+    world.now += 9999
+    plan = world.look_at_provider()
+    assert (plan.actions, plan.requeue_after) == ((), None)
+    ready = condition(plan.status, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PactInvalid")
+    assert plan.status is not None
+    assert plan.status["actor"] == "the consumer's team"
+    asked(world, "monday")
+    [requested] = world.look_at_provider().actions
+    assert isinstance(requested, CreateVerification)
+    finish(world, 75, said)
+    asked(world, "monday")
+    assert world.look_at_provider().actions == (), "asked once, run once"
+
+
 contracts = st.lists(
     st.builds(
         lambda consumer, sha, pending: contract(consumer, sha, pending=pending),

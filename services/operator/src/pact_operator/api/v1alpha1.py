@@ -75,6 +75,7 @@ def _same(value: Any, kind: type[P], where: str) -> P:
 _OPEN = Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 PodTemplate = Annotated[dict[str, Any], AfterValidator(_shallow), AfterValidator(_pod_template), _OPEN]
 Quantities = Annotated[dict[str, Any], AfterValidator(_shallow), _OPEN]
+VolumeSource = Annotated[dict[str, Any], AfterValidator(_shallow), _OPEN]
 
 SELECTS = (
     "main_branch",
@@ -261,6 +262,15 @@ class Run(Strict):
         default_factory=dict, description="Labels for Job and Pod, such as a Kueue queue name."
     )
     annotations: dict[str, str] = Field(default_factory=dict, description="Annotations for Job and Pod.")
+
+
+class JUnitReport(Strict):
+    """Where the verifier leaves a JUnit report."""
+
+    volume: VolumeSource = Field(
+        description="The volume that it is put into, as in a Pod but without a name, such as "
+        "`persistentVolumeClaim: {claimName: reports}`. The file is called like the PactVerification, with `.xml`."
+    )
 
 
 # --- conditions ------------------------------------------------------------------------------------------------------
@@ -573,6 +583,7 @@ class PactProviderSpec(Strict):
         description="Name of this instance in the broker's record of deployments, where several objects run the same "
         "pacticipant in one environment (blue and green, a canary); empty means the one without a name.",
     )
+    junit: JUnitReport | None = Field(default=None, description="Leave a JUnit report of each run.")
     run: Run = Field(default_factory=Run, description="How the Jobs run.")
     rerun: Text | None = Field(
         default=None,
@@ -676,6 +687,7 @@ class PactVerificationSpec(Strict):
     )
     attempt: int = Field(default=0, ge=0, description="How many runs of the same work went before it.")
     request: Text | None = Field(default=None, description="The request of a person that it answers, if it does.")
+    junit: JUnitReport | None = Field(default=None, description="Leave a JUnit report of the run.")
     run: Run = Field(default_factory=Run, description="How the Job runs.")
 
 

@@ -19,6 +19,8 @@ _TMP: Final = "pact-operator-tmp"
 _PACTS: Final = "pact-operator-pacts"
 _CA: Final = "pact-operator-broker-ca"
 _CA_PATH: Final = "/etc/pact-broker-ca"
+_REPORTS: Final = "pact-operator-reports"
+_REPORTS_PATH: Final = "/reports"
 _UID: Final = 10001
 
 _DEFAULT_RESOURCES: Final = {
@@ -96,6 +98,8 @@ def verifier_job(verification: PactVerification, broker: PactBroker, settings: S
             names.CONTAINER_VERIFIER, settings.verifier_image, settings, env, broker.spec.ca_secret_ref, spec.run
         )
     ]
+    if spec.junit:
+        _leave_report(pod, spec.junit.volume, verification.metadata.name)
     labels = {names.LABEL_ROLE: names.ROLE_VERIFIER}
     if provider := verification.metadata.labels.get(names.LABEL_PROVIDER):
         labels[names.LABEL_PROVIDER] = provider
@@ -115,6 +119,15 @@ def verifier_job(verification: PactVerification, broker: PactBroker, settings: S
             }
         ],
     )
+
+
+def _leave_report(pod: dict[str, Any], volume: Mapping[str, Any], name: str) -> None:
+    [verifier] = pod["containers"]
+    verifier["env"].append(_env("PV_JUNIT_FILE", f"{_REPORTS_PATH}/{label_value(name)}.xml"))
+    verifier["volumeMounts"].append({"name": _REPORTS, "mountPath": _REPORTS_PATH})
+    pod["volumes"] = [*(pod.get("volumes") or []), {**volume, "name": _REPORTS}]
+    # A fresh claim belongs to root, and the verifier is not root.
+    pod["securityContext"] = {"fsGroup": _UID, **(pod.get("securityContext") or {})}
 
 
 def consumer_job(

@@ -123,6 +123,14 @@ def last_word(job: JobFacts, pod: PodFacts | None, container: str) -> Ended | No
     return None if end and job.complete and end.exit_code != names.EXIT_PASSED else end
 
 
+def verifier_reason(message: VerifierMessage | None) -> Reason:
+    """The reason of a run that infrastructure spoilt, in the words of conditions."""
+    if message is None:
+        return Reason.JOB_FAILED
+    ours = {"ResultNotPublished": Reason.RESULT_MISSING, "InvalidConfiguration": Reason.INVALID_SPEC}
+    return ours.get(message.reason) or known(message.reason, Reason.JOB_FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class Stuck:
     """Why a Pod does not get on, and one sentence."""

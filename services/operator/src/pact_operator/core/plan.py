@@ -57,7 +57,7 @@ from pact_operator.core.facts import (
 from pact_operator.core.jobspec import owner_reference, verifier_job
 from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
 from pact_operator.core.naming import child_name, digest, label_value
-from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message
+from pact_operator.core.outcome import Stuck, finished, known, last_word, stuck, tail, verifier_message, verifier_reason
 from pact_operator.core.plan_broker import plan_broker
 from pact_operator.core.plan_consumer import plan_consumer
 from pact_operator.core.record import with_record
@@ -254,7 +254,8 @@ def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | Non
     for contract in _distinct(vf.contracts):
         key = (contract.consumer, contract.content_sha)
         row = _row(contract, vf.version, vf.results.get(key), newest.get(key))
-        if request and row.state in ("Failed", "PendingFailed") and key not in answered:
+        given_up = row.state == "Blocked" and row.run is not None and finished(row.run) and row.due_at is None
+        if request and key not in answered and (row.state in ("Failed", "PendingFailed") or given_up):
             # Broken stays broken until content or version changes - or a person asks.
             row = replace(row, due_at=0.0)
         rows.append(replace(row, current=vf.current))
@@ -312,6 +313,9 @@ def _row(contract: Contract, version: str, result: Result | None, run: PactVerif
     if reason in (Reason.PASSED, Reason.CONTRACT_BROKEN):
         # The run was confirmed once, so the broker has lost the result since: it is owed again.
         reason, message = Reason.RESULT_MISSING, "The broker no longer holds the result that was read back from it."
+    if reason is Reason.PACT_INVALID and len(run.spec.pacts or ()) == 1:
+        # It was this very content, which never changes: only a person may know of a reason to try again.
+        return Row(contract, version, "Blocked", reason, message, run)
     due = parse(run.status.completion_time) + backoff(run.spec.attempt)
     return Row(contract, version, "Blocked", reason, message, run, due_at=due)
 
@@ -334,7 +338,7 @@ def _waits(row: Row, now: float) -> bool:
 def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[str, Any]:
     """One PactVerification for all that waits at the same moment; the same work always gets the same name."""
     meta, spec = facts.provider.metadata, facts.provider.spec
-    rows = _batch(sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha)))
+    rows = _batch(_in_turn(waiting))
     request = _request(facts.provider)
     again = [row.run for row in rows if row.run and row.run.spec.request == request]
     attempt = max((run.spec.attempt + 1 for run in again), default=0)
@@ -357,6 +361,8 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
         run_spec["providerStates"] = spec.provider_states.model_dump(by_alias=True)
     if spec.message_path:
         run_spec["messagePath"] = spec.message_path
+    if spec.junit:
+        run_spec["junit"] = spec.junit.model_dump(by_alias=True)
     return {
         "apiVersion": names.API_VERSION,
         "kind": names.VERIFICATION,
@@ -371,6 +377,26 @@ def _run_of(facts: ProviderFacts, version: str, waiting: list[Row]) -> Mapping[s
         },
         "spec": run_spec,
     }
+
+
+def _in_turn(waiting: Iterable[Row]) -> list[Row]:
+    """The order of a run: its verifier takes one pact after the other, and may not survive each of them.
+
+    What was never tried comes first. Of an earlier run that ended early, those come first that it did not get to, and
+    the one at which it ended comes last: so none keeps the others from their results for long.
+    """
+    rows = sorted(waiting, key=lambda row: (row.contract.consumer, row.contract.content_sha))
+    open_ = {(row.contract.consumer, row.contract.content_sha) for row in rows}
+
+    def place(row: Row) -> tuple[int, int]:
+        if row.run is None:
+            return 0, 0
+        tried = [(pact.consumer, pact.content_sha) for pact in row.run.spec.pacts or ()]
+        ended_at = next((key for key in tried if key in open_), None)
+        key = (row.contract.consumer, row.contract.content_sha)
+        return 1, len(tried) if key == ended_at else tried.index(key)
+
+    return sorted(rows, key=place)
 
 
 def _batch(rows: list[Row]) -> list[Row]:
@@ -598,7 +624,7 @@ def _verdict(facts: VerificationFacts) -> Verdict:
             pacts,
             over=True,
         )
-    reason = known(message.reason, Reason.JOB_FAILED) if message else Reason.JOB_FAILED
+    reason = verifier_reason(message)
     if end.reason == "OOMKilled":
         reason, text = Reason.OUT_OF_MEMORY, "The verifier was killed: it needs more memory than its limit."
     words = "see its log" if message else tail(end.message) or "see its log"
