@@ -44,6 +44,8 @@ class Reason(StrEnum):
     NOTHING_TO_VERIFY = "NothingToVerify"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     RECORDING = "Recording"
+    OPERATOR_STARTING = "OperatorStarting"
+    GATE_BUSY = "GateBusy"
     # a consumer or a provider must act
     CONTRACT_BROKEN = "ContractBroken"
     TESTS_FAILED = "TestsFailed"
@@ -69,6 +71,7 @@ class Reason(StrEnum):
     WORKLOAD_NOT_FOUND = "WorkloadNotFound"
     VERSION_UNKNOWN = "VersionUnknown"
     NOTHING_TO_CHECK = "NothingToCheck"
+    ENVIRONMENT_NOT_IN_BROKER = "EnvironmentNotInBroker"
     DRIFT = "Drift"
     INSTANCE_CONFLICT = "InstanceConflict"
     RESULT_MISSING = "ResultMissing"
@@ -120,6 +123,12 @@ ADVICE: dict[Reason, Advice] = {
         _W, "Wait: the rollout has not completed; only what has is recorded as deployed.", retried=True
     ),
     Reason.RECORDING: Advice(_W, "Wait: the deployment is being recorded in the broker.", retried=True),
+    Reason.OPERATOR_STARTING: Advice(
+        _W, "Ask again in a moment: the operator is still reading its objects.", retried=True
+    ),
+    Reason.GATE_BUSY: Advice(
+        _W, "Ask again: the gate was asked more at once than the broker answers in time.", retried=True
+    ),
     Reason.CONTRACT_BROKEN: Advice(
         _P, "Read the mismatch: serve what the consumer expects, or agree on a change with the consumer's team."
     ),
@@ -181,6 +190,11 @@ ADVICE: dict[Reason, Advice] = {
         _T,
         "Find out why no contract concerns this version: a pacticipant that has none yet may pass with "
         "spec.gate.whenNothingToCheck: Allow on the PactBroker.",
+        retried=True,
+    ),
+    Reason.ENVIRONMENT_NOT_IN_BROKER: Advice(
+        _T,
+        "Name an environment that the broker has, or create it (spec.environment of a PactBroker does).",
         retried=True,
     ),
     Reason.DRIFT: Advice(

@@ -609,6 +609,16 @@ class ContractStatus(Open):
     result_url: str | None = Field(default=None, description="The result in the broker.")
 
 
+class Candidate(Open):
+    """A version that somebody asked the gate about, to be verified before it is rolled out."""
+
+    version: str = Field(description="The provider version.")
+    until: str = Field(
+        description="Until when it is looked after, unless it is asked about again.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
 class PactProviderStatus(Status):
     """How the promise stands."""
 
@@ -630,6 +640,15 @@ class PactProviderStatus(Status):
             }
         ),
     ] = Field(default_factory=list, max_length=500, description="One entry per contract and provider version.")
+    candidates: Annotated[
+        list[Candidate],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["version"]}),
+    ] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Versions that the gate was asked about with verify=true. Their contracts are listed like all "
+        "others, and count neither in the numbers nor in Ready.",
+    )
     deployment: DeploymentStatus | None = Field(
         default=None, description="What runs, and what the broker holds as deployed."
     )

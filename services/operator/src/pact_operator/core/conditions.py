@@ -42,6 +42,8 @@ class Cond:
     status: Literal["True", "False", "Unknown"]
     reason: Reason
     message: str
+    guides: bool = True
+    """Whether what it needs can be what the object needs next."""
 
 
 def clean(text: str, limit: int = MAX_MESSAGE) -> str:
@@ -153,19 +155,47 @@ def status_of(
     }
 
 
-def with_condition(status: Mapping[str, Any], condition: Mapping[str, Any] | None, kind: str) -> dict[str, Any]:
-    """A status with one condition more, or in place of another, and with what to do next in the light of it.
+def with_condition(
+    status: Mapping[str, Any],
+    kind: str,
+    told: Cond | None,
+    observed: Sequence[Condition],
+    now: float,
+    generation: int,
+) -> dict[str, Any]:
+    """Adds a condition to a status that is made up already, or takes it away, and says what to do next in its light.
 
     Args:
-        status: as `status_of` makes it.
-        condition: as `merge` makes it; None takes the one of that type out.
+        status: with `conditions`.
         kind: type of the condition.
+        told: the condition; None: it is no longer stated.
+        observed: the conditions of the object as it is.
+        now: seconds since the epoch.
+        generation: `metadata.generation` of the object.
     """
-    conditions = [one for one in status["conditions"] if one["type"] != kind]
-    conditions += [condition] if condition else []
-    rest = {key: value for key, value in status.items() if key not in ("actor", "nextStep")}
-    stated = [Cond(one["type"], one["status"], Reason(one["reason"]), one["message"]) for one in conditions]
-    return {**rest, **(_guide(stated) if stated else {}), "conditions": conditions}
+    others = [condition for condition in status["conditions"] if condition["type"] != kind]
+    if told is None:
+        if len(others) == len(status["conditions"]):
+            return dict(status)
+        rest = {key: value for key, value in status.items() if key not in ("actor", "nextStep")}
+        return {**rest, **_guide_of(others), "conditions": others}
+    nobody = status.get("actor") in (None, str(Actor.NOBODY))
+    return {
+        **status,
+        **(_guide((told,)) if nobody and told.guides and acting(told.reason) else {}),
+        "conditions": [*others, *merge(observed, (told,), now, generation)],
+    }
+
+
+def _guide_of(conditions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What to do next, from conditions as they are written; one that is True wants nobody."""
+    reasons = {str(reason): reason for reason in Reason}
+    stated = [
+        Cond(one["type"], one["status"], reasons[one["reason"]], one["message"], guides=one["status"] != "True")
+        for one in conditions
+        if one["reason"] in reasons
+    ]
+    return _guide(stated) if stated else {}
 
 
 def acting(reason: Reason) -> bool:
@@ -175,7 +205,7 @@ def acting(reason: Reason) -> bool:
 
 def _guide(stated: Sequence[Cond]) -> dict[str, str]:
     """The first condition that wants somebody to act is what an object needs next, else the one that sums it up."""
-    told = next((cond for cond in stated if acting(cond.reason)), stated[0])
+    told = next((cond for cond in stated if cond.guides and acting(cond.reason)), stated[0])
     advice = ADVICE[told.reason]
     return {} if advice.actor is Actor.NONE else {"actor": str(advice.actor), "nextStep": advice.next_step}
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from pact_operator.api.v1alpha1 import DeploymentStatus, PactBroker, PactConsumer, PactProvider, PactVerification
+from pact_operator.api.reasons import Reason
+from pact_operator.api.v1alpha1 import (
+    ContractStatus,
+    DeploymentStatus,
+    GateSpec,
+    PactBroker,
+    PactConsumer,
+    PactProvider,
+    PactVerification,
+)
 from pact_operator.core.rollout import Rollout
 
 
@@ -32,6 +41,8 @@ class Trouble(StrEnum):
     NOT_A_BROKER = "NotABroker"
     NO_CREDENTIALS = "CredentialsNotFound"
     REFUSED = "Refused"
+    NO_ENVIRONMENT = "EnvironmentNotInBroker"
+    BUSY = "GateBusy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,8 @@ class VersionFacts:
     """(consumer, content SHA) -> last result."""
     current: bool = True
     """Whether it is the version of the object, not one that the broker only holds as deployed or released."""
+    candidate_until: float | None = None
+    """Of a version that was only asked about, to be verified before it is rolled out: until when it matters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +202,81 @@ class Settings:
     """First 12 hex digits of the SHA-256 of the hook token: tells a rotation without telling the token."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Question:
+    """May this version of this pacticipant go to this environment?"""
+
+    pacticipant: str
+    version: str
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """One row of the broker's matrix (`GET /matrix`): a consumer version's pact, a provider version, its result."""
+
+    consumer: str
+    consumer_version: str
+    provider: str
+    provider_version: str | None
+    """None: no version of the provider that was looked at has a result."""
+    success: bool | None
+    """None: there is no result."""
+    content_sha: str = ""
+    result_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """What the broker says: its own verdict, the rows behind it, and what is in the environment."""
+
+    deployable: bool | None
+    reason: str = ""
+    rows: tuple[GateRow, ...] = ()
+    in_environment: Mapping[str, tuple[str, ...]] | None = None
+    """Pacticipant -> versions deployed, or released and supported, in the environment. None: it was not needed, since
+    no row is a consumer's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why the broker's answer is not there."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What a PactProvider of the namespace can tell of the versions that it looks after."""
+
+    name: str
+    pacticipant: str
+    versions: tuple[str, ...] = ()
+    """Those that it looks after: the current one, candidates, and those that are deployed or released."""
+    asked: tuple[str, ...] = ()
+    """Those that it was asked to have verified before they are rolled out, looked at already or not."""
+    any_version: bool = False
+    """Whether it can start other versions than the one that runs."""
+    contracts: tuple[ContractStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """Everything that the gate's `decide` may know."""
+
+    question: Question
+    matrix: Matrix | Obstacle
+    policy: GateSpec
+    now: float
+    """Seconds since the epoch; ignoring ends by it."""
+    verifiers: tuple[Verifier, ...] = ()
+    publishes: bool = False
+    """Whether a PactConsumer of the namespace publishes pacts of the pacticipant."""
+    mismatches: Mapping[str, str] | None = None
+    """URL of a result -> the first mismatch in the broker's words; used where no PactProvider tells it better."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
     """Everything that `plan_broker` may know."""
@@ -225,6 +313,8 @@ class ConsumerFacts:
     """(pacticipant, key) of the PactProviders with the same broker: they are looked at once a pact is published."""
     deployment: DeploymentFacts | None = None
     """None: what runs is not compared with the broker's record."""
+    gate: GateFacts | None = None
+    """What the condition `Deployable` rests on; None: there is no environment, or no version to speak of."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 
@@ -267,6 +357,10 @@ class ProviderFacts:
     """None: the broker's runs are not limited."""
     deployment: DeploymentFacts | None = None
     """None: what runs is not compared with the broker's record."""
+    consumers: tuple[tuple[str, Key], ...] = ()
+    """(pacticipant, key) of the PactConsumers with the same broker: what a contract comes to concerns them, too."""
+    gate: GateFacts | None = None
+    """What the condition `Deployable` rests on; None: there is no environment, or no version to speak of."""
     failed: Mapping[str, Failure] = field(default_factory=dict)
 
 

@@ -41,6 +41,7 @@ from pact_operator.core.actions import (
     CreateJob,
     CreateVerification,
     DeleteVerification,
+    Look,
     Plan,
 )
 from pact_operator.core.conditions import MAX_MESSAGE, Cond, acting, clean, events, status_of, tidy, within
@@ -54,6 +55,7 @@ from pact_operator.core.facts import (
     VerificationFacts,
     VersionFacts,
 )
+from pact_operator.core.gate import decide, ignoring_ends_in
 from pact_operator.core.jobspec import owner_reference, verifier_job
 from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
 from pact_operator.core.naming import child_name, digest, label_value
@@ -106,6 +108,8 @@ class Row:
     """When it may be run again; None: no time will bring that about."""
     current: bool = True
     """Whether it speaks of the object's own version."""
+    candidate: bool = False
+    """Whether it speaks of a version that was only asked about: it is verified and shown, and breaks nothing."""
 
 
 def plan_provider(facts: ProviderFacts) -> Plan:
@@ -140,29 +144,38 @@ def _promise(facts: ProviderFacts) -> Plan:
     # Each version once: the status is a list map, and one that the API server refuses would never be written.
     matter = {vf.version: vf for vf in facts.versions}
     rows = [row for vf in matter.values() for row in _rows(vf, facts.verifications, request)]
-    return _promised(facts, version, rows, _start(facts, matter, rows))
+    return _promised(facts, version, tuple(matter.values()), rows, _start(facts, matter, rows))
 
 
-def _promised(facts: ProviderFacts, version: str, rows: list[Row], runs: "Runs") -> Plan:
+def _promised(
+    facts: ProviderFacts, version: str, matter: Sequence[VersionFacts], rows: list[Row], runs: "Runs"
+) -> Plan:
     """What is started, and how the promise stands meanwhile."""
     provider = facts.provider
     rows = [_held_back(row, runs.waits_for) if row.version in runs.held_back else row for row in rows]
     branch, write_branch = plan_main_branch(
         provider.spec.main_branch, provider.spec.pacticipant, facts.main_branch, facts.failed
     )
+    # That a candidate is broken is for those to hear who asked about it.
+    own = [row for row in rows if not row.candidate]
     stated = (
-        _ready(facts, version, rows, runs.waits_for),
+        _ready(facts, version, own, runs.waits_for),
         Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."),
         *branch,
     )
-    status = _provider_status(facts, version, rows, stated)
+    contracts = _shown_contracts(rows)
+    deployable = _deployable(facts, matter, contracts)
+    status = _provider_status(facts, version, own, contracts, matter, (*stated, *deployable))
     if runs.queued_since:
         status["queuedSince"] = runs.queued_since
     dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
     dues += [again_in for again_in in (runs.again_in, AGAIN_SECONDS if write_branch else None) if again_in is not None]
+    dues += [vf.candidate_until - facts.now for vf in matter if vf.candidate_until is not None]
+    if facts.gate and (ends := ignoring_ends_in(facts.gate.policy, facts.now)) is not None:
+        dues.append(ends)
     outlived = [DeleteVerification(run.metadata.name) for run in _outlived(facts.verifications, rows)]
     return Plan(
-        actions=(*write_branch, *runs.actions, *outlived),
+        actions=(*write_branch, *runs.actions, *outlived, *_concerned(facts, contracts)),
         status=status,
         events=events(provider.status.conditions, stated),
         requeue_after=min(dues, default=None),
@@ -235,6 +248,37 @@ def _held_back(row: Row, why: str) -> Row:
     return replace(row, message=f"No verification has started yet: {why}.") if row.state == "Owed" else row
 
 
+def _deployable(
+    facts: ProviderFacts, matter: Iterable[VersionFacts], contracts: Iterable[ContractStatus]
+) -> tuple[Cond, ...]:
+    """The gate's decision on the object's own version; this look knows better than its last status how runs stand."""
+    if facts.gate is None:
+        return ()
+    name = facts.provider.metadata.name
+    verifiers = tuple(
+        replace(verifier, versions=tuple(vf.version for vf in matter), contracts=tuple(contracts))
+        if verifier.name == name
+        else verifier
+        for verifier in facts.gate.verifiers
+    )
+    return (decide(replace(facts.gate, verifiers=verifiers)).condition(),)
+
+
+def _concerned(facts: ProviderFacts, contracts: Iterable[ContractStatus]) -> list[Look]:
+    """Looks at the PactConsumers for which something has changed: whether they are deployable rests on it."""
+    if not facts.consumers:
+        return []
+    before = {_settled(contract) for contract in facts.provider.status.contracts}
+    after = {_settled(contract) for contract in contracts}
+    changed = {consumer for consumer, *_ in before ^ after}
+    return [Look(key) for pacticipant, key in facts.consumers if pacticipant in changed]
+
+
+def _settled(contract: ContractStatus) -> tuple[str, str, str, str]:
+    state = "Owed" if contract.state == "Running" else contract.state
+    return contract.consumer, contract.provider_version, contract.content_sha, state
+
+
 def _request(provider: PactProvider) -> str | None:
     """What a person's request to run again is called: both ways of asking count, a new value of either is new."""
     asked = (provider.spec.rerun, provider.metadata.annotations.get(names.ANNOTATION_REQUESTED))
@@ -258,7 +302,7 @@ def _rows(vf: VersionFacts, runs: Iterable[PactVerification], request: str | Non
         if request and key not in answered and (row.state in ("Failed", "PendingFailed") or given_up):
             # Broken stays broken until content or version changes - or a person asks.
             row = replace(row, due_at=0.0)
-        rows.append(replace(row, current=vf.current))
+        rows.append(replace(row, current=vf.current, candidate=vf.candidate_until is not None))
     return rows
 
 
@@ -491,11 +535,12 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
         Cond("Ready", "Unknown" if waits else "False", reason, message),
         Cond("Synced", "False", reason, message),
     )
+    gate = (decide(facts.gate).condition(),) if facts.gate else ()
     status = provider.status
     return Plan(
         status=status_of(
             status.conditions,
-            stated,
+            (*stated, *gate),
             facts.now,
             provider.metadata.generation,
             {
@@ -507,23 +552,42 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
     )
 
 
-def _provider_status(facts: ProviderFacts, version: str, rows: list[Row], stated: Sequence[Cond]) -> dict[str, Any]:
+def _provider_status(
+    facts: ProviderFacts,
+    version: str,
+    rows: list[Row],
+    contracts: Iterable[ContractStatus],
+    matter: Iterable[VersionFacts],
+    stated: Sequence[Cond],
+) -> dict[str, Any]:
     meta = facts.provider.metadata
-    order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
-    shown = sorted(
-        rows, key=lambda row: (order[row.state], row.contract.consumer, row.version, row.contract.content_sha)
-    )
+    candidates = [
+        {"version": tidy(vf.version), "until": rfc3339(vf.candidate_until)}
+        for vf in matter
+        if vf.candidate_until is not None
+    ]
     return {
         **status_of(facts.provider.status.conditions, stated, facts.now, meta.generation),
         "version": tidy(version),
         "verified": sum(row.state == "Verified" for row in rows),
         "owed": sum(row.state in ("Owed", "Running", "Blocked") for row in rows),
         "failed": sum(row.state == "Failed" for row in rows),
-        "contracts": within(_contract_status(row) for row in shown[:MAX_CONTRACTS]),
+        "contracts": within(contract.model_dump(by_alias=True, exclude_none=True) for contract in contracts),
+        **({"candidates": candidates} if candidates else {}),
     }
 
 
-def _contract_status(row: Row) -> dict[str, Any]:
+def _shown_contracts(rows: list[Row]) -> list[ContractStatus]:
+    """What a status lists, those that matter first."""
+    order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
+    shown = sorted(
+        rows,
+        key=lambda row: (row.candidate, order[row.state], row.contract.consumer, row.version, row.contract.content_sha),
+    )
+    return [_contract_status(row) for row in shown[:MAX_CONTRACTS]]
+
+
+def _contract_status(row: Row) -> ContractStatus:
     url = row.result_url if len(row.result_url) <= MAX_LINK and row.result_url.isprintable() else ""
     return ContractStatus(
         consumer=_named(row.contract.consumer),
@@ -535,7 +599,7 @@ def _contract_status(row: Row) -> dict[str, Any]:
         message=clean(row.message),
         verification=row.run.metadata.name if row.run else None,
         result_url=url or None,
-    ).model_dump(by_alias=True, exclude_none=True)
+    )
 
 
 def _named(text: str) -> str:

@@ -1,14 +1,16 @@
 """What a PactConsumer needs: one Job per new version - its tests, then the publisher - and a verdict on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pact_operator.api import names
 from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import PactBroker, PublishedPact
 from pact_operator.core.actions import Action, CreateJob, EnsureMainBranch, Look, Plan
-from pact_operator.core.conditions import Cond, clean, events, status_of, tidy, within
+from pact_operator.core.conditions import Cond, clean, events, status_of, tidy, with_condition, within
 from pact_operator.core.facts import ConsumerFacts, Failure, JobFacts, PodFacts
+from pact_operator.core.gate import KIND as DEPLOYABLE
+from pact_operator.core.gate import decide, ignoring_ends_in
 from pact_operator.core.jobspec import consumer_job
 from pact_operator.core.main_branch import AGAIN_SECONDS, plan_main_branch
 from pact_operator.core.main_branch import KIND as MAIN_BRANCH
@@ -42,13 +44,31 @@ def plan_consumer(facts: ConsumerFacts) -> Plan:
     Returns:
         The Job to create, if any, what to record, and the status.
     """
-    return with_record(_tests(facts), facts)
-
-
-def _tests(facts: ConsumerFacts) -> Plan:
-    consumer, status = facts.consumer, facts.consumer.status
-    if consumer.metadata.deletion_timestamp:
+    if facts.consumer.metadata.deletion_timestamp:
         return Plan()
+    return with_record(_with_deployable(facts, _plan_run(facts)), facts)
+
+
+def _with_deployable(facts: ConsumerFacts, planned: Plan) -> Plan:
+    """Adds the gate's decision on the object's own version, whatever became of its tests.
+
+    A pipeline may have published the same version. No Event tells of it: it changes with what others do.
+    """
+    meta, observed = facts.consumer.metadata, facts.consumer.status
+    status = planned.status or tidy(observed.model_dump(by_alias=True, exclude_none=True))
+    told = decide(facts.gate).condition() if facts.gate else None
+    if told is None and all(condition["type"] != DEPLOYABLE for condition in status["conditions"]):
+        return planned
+    ends = ignoring_ends_in(facts.gate.policy, facts.now) if facts.gate else None
+    return replace(
+        planned,
+        status=with_condition(status, DEPLOYABLE, told, observed.conditions, facts.now, meta.generation),
+        requeue_after=min((end for end in (planned.requeue_after, ends) if end is not None), default=None),
+    )
+
+
+def _plan_run(facts: ConsumerFacts) -> Plan:
+    consumer, status = facts.consumer, facts.consumer.status
     version = resolve(consumer.spec.version, facts.workload)
     broker = facts.broker
     if consumer.spec.suspend:
@@ -194,7 +214,7 @@ def _settled(facts: ConsumerFacts) -> Plan:
     """The verdict was taken; a spec that changed without changing the work is only noted as seen."""
     meta, status = facts.consumer.metadata, facts.consumer.status
     told, ensure = _main_branch(facts)
-    kept = [condition for condition in status.conditions if condition.type != MAIN_BRANCH]
+    kept = [condition for condition in status.conditions if condition.type not in (MAIN_BRANCH, DEPLOYABLE)]
     stated = (*(Cond(c.type, c.status, known(c.reason, Reason.JOB_FAILED), c.message) for c in kept), *told)
     seen = tidy(status.model_dump(by_alias=True, exclude_none=True))
     return Plan(

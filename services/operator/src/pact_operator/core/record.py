@@ -20,7 +20,7 @@ from pact_operator.api.v1alpha1 import (
     PactProviderSpec,
 )
 from pact_operator.core.actions import Action, Look, Plan, RecordDeployment, RecordUndeployment
-from pact_operator.core.conditions import Cond, clean, events, merge, tidy, with_condition
+from pact_operator.core.conditions import Cond, clean, events, tidy, with_condition
 from pact_operator.core.facts import (
     ConsumerFacts,
     Deployed,
@@ -139,12 +139,15 @@ def with_record(plan: Plan, facts: ConsumerFacts | ProviderFacts) -> Plan:
     status = plan.status if plan.status is not None else _dumped(obj)
     if facts.deployment is None or not wanted(spec, broker):
         told_before = "deployment" in status or any(one["type"] == KIND for one in status["conditions"])
-        return replace(plan, status=_without(status)) if told_before else plan
+        return replace(plan, status=_without(status, facts.now, meta.generation)) if told_before else plan
     ready = next((known(one["reason"], Reason.PENDING) for one in status["conditions"] if one["type"] == "Ready"), None)
     told = recorded(_facts(facts, obj, broker, facts.deployment, ready))
-    [condition] = merge(obj.status.conditions, (told.condition,), facts.now, meta.generation)
     shown = tidy(told.deployment.model_dump(by_alias=True, exclude_none=True))
-    status = {**with_condition(status, condition, KIND), "deployment": shown}
+    observed = obj.status.conditions
+    status = {
+        **with_condition(status, KIND, told.condition, observed, facts.now, meta.generation),
+        "deployment": shown,
+    }
     said = {event.reason for event in plan.events}
     more = [event for event in events(obj.status.conditions, (told.condition,)) if event.reason not in said]
     after = [seconds for seconds in (plan.requeue_after, told.again_in) if seconds is not None]
@@ -161,8 +164,8 @@ def _dumped(obj: PactConsumer | PactProvider) -> dict[str, Any]:
     return dict(tidy(obj.status.model_dump(by_alias=True, exclude_none=True)))
 
 
-def _without(status: Mapping[str, Any]) -> dict[str, Any]:
-    rest = with_condition(status, None, KIND)
+def _without(status: Mapping[str, Any], now: float, generation: int) -> dict[str, Any]:
+    rest = with_condition(status, KIND, None, (), now, generation)
     return {key: value for key, value in rest.items() if key != "deployment"}
 
 

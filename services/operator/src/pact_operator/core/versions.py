@@ -28,6 +28,9 @@ def runs_any_version(target: Target) -> bool:
     return any("{version}" in str(container.get("image", "")) for container in spec.get("containers") or ())
 
 
+MAX_CANDIDATES: Final = 5
+"""And how many besides that were only asked about."""
+
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 """A tag as the OCI distribution specification has it."""
 
@@ -49,6 +52,11 @@ def that_matter(current: str, in_use: Sequence[str], target: Target) -> tuple[st
     # Whoever may record a deployment in the broker must not get to choose the image, only its tag.
     others = [version for version in dict.fromkeys(in_use) if version != current and _TAG.fullmatch(version)]
     return (current, *others)[:MAX_VERSIONS]
+
+
+def can_be_started(version: str, target: Target) -> bool:
+    """Whether an image of this very version can be named: then it can be verified before anything runs it."""
+    return runs_any_version(target) and _TAG.fullmatch(version) is not None
 
 
 def image_tag(image: str) -> str | None:
