@@ -431,7 +431,7 @@ class Threads:
 
     def __init__(self, limit: int) -> None:
         self._places = asyncio.Semaphore(limit)
-        self._work: SimpleQueue[Callable[[], Callable[[], None]] | None] = SimpleQueue()
+        self._work: SimpleQueue[Callable[[], Callable[[], object]] | None] = SimpleQueue()
         self._threads = 0
         self._free = 0
 
@@ -451,7 +451,7 @@ class Threads:
             else:
                 future.set_result(answer)  # type: ignore[arg-type]  # None only where T is None
 
-        def work() -> Callable[[], None]:
+        def work() -> Callable[[], object]:
             answer: T | None = None
             error: BaseException | None = None
             try:
