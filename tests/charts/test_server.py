@@ -17,7 +17,7 @@ from tests.support.apiserver import ApiServer, running_apiserver
 pytestmark = pytest.mark.apiserver
 
 # Kinds of others that a chart can make only where those others are installed.
-FOREIGN = {"Certificate", "Issuer", "ServiceMonitor"}
+FOREIGN = {"Certificate", "Issuer", "PrometheusRule", "ServiceMonitor"}
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 
 

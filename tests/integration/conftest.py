@@ -122,9 +122,13 @@ class Running:
 
     async def looks(self, kind: str) -> float:
         """How many looks at objects of a kind have ended."""
+        return await self.metric(f'pact_operator_looks_total{{kind="{kind}"')
+
+    async def metric(self, beginning: str) -> float:
+        """The sum of all series that begin like this."""
         async with httpx.AsyncClient(trust_env=False) as http:
             text = (await http.get(f"{self.url}/metrics")).text
-        lines = [line for line in text.splitlines() if line.startswith(f'pact_operator_looks_total{{kind="{kind}"')]
+        lines = [line for line in text.splitlines() if line.startswith(beginning)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
     async def hook(self, body: Any = None) -> int:

@@ -89,13 +89,23 @@ async def test_a_verdict_is_taken_only_once_the_broker_holds_the_result(
         await op.looked_again("PactVerification", 3)
         unconfirmed = await api.get("PactVerification", namespace, name)
         assert condition_of(unconfirmed, "Succeeded")["status"] == "Unknown"
-        assert condition_of(await api.get("PactProvider", namespace, "users"), "Ready")["status"] != "True"
+        waiting = await api.get("PactProvider", namespace, "users")
+        assert condition_of(waiting, "Ready")["status"] != "True"
+        since = waiting["status"]["contracts"][0]["owedSince"]
+        assert since >= waiting["metadata"]["creationTimestamp"]
+        assert await op.metric(f'pact_operator_contracts{{namespace="{namespace}",provider="users",state="owed"') == 1
 
         verify(broker)
         confirmed = await eventually(until(api, "PactVerification", namespace, name, "Succeeded", "Passed"), "passed")
         assert condition_of(confirmed, "ResultPublished")["status"] == "True"
         ready = await eventually(until(api, "PactProvider", namespace, "users", "Ready", "AllVerified"), "all verified")
         assert (ready["status"]["verified"], ready["status"]["owed"], ready["status"]["failed"]) == (1, 0, 0)
+        assert "owedSince" not in ready["status"]["contracts"][0]
+        # The content was there before the version was: that is a rollout's time, not a publication's.
+        assert await op.metric('pact_operator_runs_total{reason="Passed"}') == 1
+        assert await op.metric("pact_operator_rollout_to_verdict_seconds_count") == 1
+        assert await op.metric("pact_operator_publish_to_verdict_seconds_count") == 0
+        assert await op.metric("pact_operator_oldest_owed_seconds") == 0
 
 
 async def test_a_broken_contract_says_which_interaction_and_stays_broken(

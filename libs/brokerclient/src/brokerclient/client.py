@@ -248,6 +248,7 @@ class BrokerClient:
                 success=row.success,
                 verified_at=row.verified_at or "",
                 url=row.result_url,
+                published_at=row.published_at or "",
             )
             for row in found.rows
             # A pacticipant that is a consumer as well also gets the rows of its own pacts.

@@ -81,6 +81,8 @@ class VerificationResult:
     success: bool
     verified_at: str
     url: str
+    published_at: str = ""
+    """When the pact of this consumer version was published; RFC 3339."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,7 @@ class MatrixRow:
     ignored: bool = False
     consumer_branch: str | None = None
     provider_branch: str | None = None
+    published_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ def matrix_row(body: Json, absolute: Absolute) -> MatrixRow:
         ignored=_maybe(body, bool, "ignored") or False,
         consumer_branch=_maybe(body, str, "consumer", "version", "branch"),
         provider_branch=_maybe(body, str, "provider", "version", "branch"),
+        published_at=_maybe(body, str, "pact", "createdAt"),
     )
 
 

@@ -4,9 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pact_operator.api import names
+from pact_operator.core.measures import STATES, Body, Ended, drifts, is_ready, promise
+
+_LATENCIES: Final = (1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 600, 1800, 3600)
+"""Seconds: a run takes some, a poll interval is one step, and what took an hour was stuck."""
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -34,12 +39,38 @@ class Metrics:
             ["operation", "outcome"],
             registry=self.registry,
         )
+        self._runs = Counter(
+            "pact_operator_runs_total",
+            "Runs that have got their verdict, by its reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self._published = Histogram(
+            "pact_operator_publish_to_verdict_seconds",
+            "From the publication of a content to its verdict, for first runs of the version that runs.",
+            buckets=_LATENCIES,
+            registry=self.registry,
+        )
+        self._rolled_out = Histogram(
+            "pact_operator_rollout_to_verdict_seconds",
+            "From the first sight of a provider version to the verdict on contracts that were there before it.",
+            buckets=_LATENCIES,
+            registry=self.registry,
+        )
         self._depth = Gauge("pact_operator_queue_depth", "Objects that wait for a look now.", registry=self.registry)
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """A look has ended."""
         self._looks.labels(kind, outcome).inc()
         self._seconds.labels(kind).observe(seconds)
+
+    def ended(self, run: Ended) -> None:
+        """A run has got its verdict."""
+        self._runs.labels(run.reason).inc()
+        for seconds in run.since_publication:
+            self._published.observe(seconds)
+        if run.since_rollout is not None:
+            self._rolled_out.observe(run.since_rollout)
 
     def asked(self, operation: str, outcome: str) -> None:
         """A question to a broker was answered, or was not."""
@@ -49,6 +80,15 @@ class Metrics:
         """Shows the queue: its depth, and the hints by origin."""
         self._depth.set_function(depth)
         self.registry.register(_Hints(origins))
+
+    def watch_objects(self, everywhere: Callable[[str], Iterable[Body]], now: Callable[[], float]) -> None:
+        """Shows how the objects stand, read from them at each scrape: nothing is counted twice after a restart.
+
+        Args:
+            everywhere: all objects of a kind.
+            now: seconds since the epoch.
+        """
+        self.registry.register(_Objects(everywhere, now))
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -66,3 +106,48 @@ class _Hints(Collector):
         for origin, number in sorted(self._origins.items()):
             family.add_metric([origin], number)
         yield family
+
+
+class _Objects(Collector):
+    def __init__(self, everywhere: Callable[[str], Iterable[Body]], now: Callable[[], float]) -> None:
+        self._everywhere = everywhere
+        self._now = now
+
+    def collect(self) -> Iterable[Metric]:
+        contracts = GaugeMetricFamily(
+            "pact_operator_contracts",
+            "Contracts of a PactProvider, by where they stand.",
+            labels=["namespace", "provider", "state"],
+        )
+        oldest = GaugeMetricFamily(
+            "pact_operator_oldest_owed_seconds",
+            "How long the contract of a PactProvider that has waited longest has been owed; 0 if none is.",
+            labels=["namespace", "provider"],
+        )
+        drift = GaugeMetricFamily(
+            "pact_operator_drift",
+            "1 where another version runs than the broker holds as deployed, 0 where they agree.",
+            labels=["namespace", "kind", "name"],
+        )
+        up = GaugeMetricFamily(
+            "pact_operator_broker_up", "Whether a PactBroker is Ready.", labels=["namespace", "name"]
+        )
+        now = self._now()
+        for body in self._everywhere(names.PROVIDER):
+            told = promise(body, now)
+            for state in STATES:
+                contracts.add_metric([told.namespace, told.name, state], told.counts[state])
+            oldest.add_metric([told.namespace, told.name], told.oldest_owed)
+        for kind in (names.CONSUMER, names.PROVIDER):
+            for body in self._everywhere(kind):
+                if (differs := drifts(body)) is not None:
+                    drift.add_metric([*_place(body, kind)], float(differs))
+        for body in self._everywhere(names.BROKER):
+            namespace, _, name = _place(body, names.BROKER)
+            up.add_metric([namespace, name], float(is_ready(body)))
+        yield from (contracts, oldest, drift, up)
+
+
+def _place(body: Body, kind: str) -> tuple[str, str, str]:
+    meta = body["metadata"]
+    return str(meta.get("namespace", "")), kind, str(meta["name"])

@@ -9,6 +9,7 @@ import pytest
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
 from pact_operator.core.facts import Contract, Deployed, Key, Result, Settings, WorkloadFacts
+from pact_operator.core.measures import Ended
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
 from pact_operator.ports import BrokerFailureError
@@ -210,6 +211,8 @@ def _owned(bodies: Iterable[dict[str, Any]], namespace: str, role: str, owner: s
 @dataclass
 class Looks:
     seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def ended(self, run: Ended) -> None: ...
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         self.seen.append((kind, outcome))

@@ -17,6 +17,7 @@ from typing import Any
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
 from pact_operator.core.facts import Contract, Failure, Key, Result, Settings, Trouble, WorkloadFacts
+from pact_operator.core.measures import Ended
 from pact_operator.core.times import rfc3339
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import MODELS, Reconciler
@@ -150,6 +151,8 @@ class SimClock:
 
 
 class Observer:
+    def ended(self, run: Ended) -> None: ...
+
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """Nobody is curious here."""
 

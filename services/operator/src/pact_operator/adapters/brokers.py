@@ -147,9 +147,18 @@ class BrokerThreads:
 
         def ask(client: BrokerClient) -> dict[tuple[str, str], Result]:
             found = sorted(client.verification_results(provider, version), key=lambda result: result.verified_at)
+            published: dict[tuple[str, str], str] = {}
+            for one in found:
+                key = (one.consumer, one.content_sha)
+                published[key] = min(published.get(key) or one.published_at, one.published_at)
             return {
                 (one.consumer, one.content_sha): Result(
-                    one.consumer, one.content_sha, one.success, one.url, self._mismatch(client, one)
+                    consumer=one.consumer,
+                    content_sha=one.content_sha,
+                    success=one.success,
+                    url=one.url,
+                    mismatch=self._mismatch(client, one),
+                    published_at=published[one.consumer, one.content_sha],
                 )
                 for one in found
             }

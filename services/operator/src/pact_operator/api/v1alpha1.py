@@ -602,6 +602,11 @@ class ContractStatus(Open):
     state: Literal["Owed", "Running", "Verified", "Failed", "PendingFailed", "Blocked"] = Field(
         description="Where it stands."
     )
+    owed_since: str | None = Field(
+        default=None,
+        description="Since when a result is owed; absent once there is one.",
+        json_schema_extra={"format": "date-time"},
+    )
     reason: str = Field(default="", description="CamelCase reason, as in conditions.")
     actor: str | None = Field(default=None, description="Who must act on it; left out where nobody has to.")
     message: str = Field(default="", description="One sentence for people, such as the first mismatch.")
@@ -623,6 +628,11 @@ class PactProviderStatus(Status):
     """How the promise stands."""
 
     version: str | None = Field(default=None, description="The current provider version.")
+    version_since: str | None = Field(
+        default=None,
+        description="Since when that is the current version.",
+        json_schema_extra={"format": "date-time"},
+    )
     verified: int | None = Field(default=None, description="Contracts that hold.")
     owed: int | None = Field(default=None, description="Contracts that have no result yet.")
     failed: int | None = Field(default=None, description="Contracts that are broken.")
@@ -719,6 +729,11 @@ class PactResult(Open):
     interactions: int = Field(default=0, description="Number of interactions that were tried.")
     failed: int = Field(default=0, description="Number of interactions that failed.")
     mismatch: str = Field(default="", description="The first mismatch: which interaction, which field.")
+    published_at: str | None = Field(
+        default=None,
+        description="When the content was first published, as the broker has it.",
+        json_schema_extra={"format": "date-time"},
+    )
 
 
 class PactVerificationStatus(Status):

@@ -72,6 +72,8 @@ class Result:
     success: bool
     url: str = ""
     mismatch: str = ""
+    published_at: str = ""
+    """When the content was first published by one of the consumer versions that the result is for; RFC 3339."""
 
 
 @dataclass(frozen=True, slots=True)

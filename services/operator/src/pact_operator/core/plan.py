@@ -77,6 +77,8 @@ MAX_TEXT: Final = 1024
 MAX_LINK: Final = 4096
 """Both as the schema of a PactVerification has them."""
 MAX_CONTRACTS: Final = 500
+OWED: Final = ("Owed", "Running", "Blocked")
+"""States of contracts that have no result yet."""
 KEEP_PASSED: Final = 3
 KEEP_OTHERS: Final = 5
 
@@ -163,7 +165,7 @@ def _promised(
         Cond("Synced", "True", Reason.IN_SYNC, "The broker was asked."),
         *branch,
     )
-    contracts = _shown_contracts(rows)
+    contracts = _shown_contracts(facts, rows)
     deployable = _deployable(facts, matter, contracts)
     status = _provider_status(facts, version, own, contracts, matter, (*stated, *deployable))
     if runs.queued_since:
@@ -545,11 +547,24 @@ def _held(facts: ProviderFacts, version: str | None, reason: Reason, message: st
             provider.metadata.generation,
             {
                 **tidy(status.model_dump(by_alias=True, exclude_none=True)),
-                **({"version": tidy(version)} if version else {}),
+                **(_version_status(facts, version) if version else {}),
             },
         ),
         events=events(status.conditions, stated),
     )
+
+
+def _version_status(facts: ProviderFacts, version: str) -> dict[str, Any]:
+    status, shown = facts.provider.status, tidy(version)
+    return {
+        "version": shown,
+        "versionSince": _since(status.version_since if status.version == shown else None, facts.now),
+    }
+
+
+def _since(before: str | None, now: float) -> str:
+    """The time from before, if there is one that can be read; else it begins now."""
+    return rfc3339(parse(before) or now)
 
 
 def _provider_status(
@@ -568,32 +583,36 @@ def _provider_status(
     ]
     return {
         **status_of(facts.provider.status.conditions, stated, facts.now, meta.generation),
-        "version": tidy(version),
+        **_version_status(facts, version),
         "verified": sum(row.state == "Verified" for row in rows),
-        "owed": sum(row.state in ("Owed", "Running", "Blocked") for row in rows),
+        "owed": sum(row.state in OWED for row in rows),
         "failed": sum(row.state == "Failed" for row in rows),
         "contracts": within(contract.model_dump(by_alias=True, exclude_none=True) for contract in contracts),
         **({"candidates": candidates} if candidates else {}),
     }
 
 
-def _shown_contracts(rows: list[Row]) -> list[ContractStatus]:
+def _shown_contracts(facts: ProviderFacts, rows: list[Row]) -> list[ContractStatus]:
     """What a status lists, those that matter first."""
+    told = facts.provider.status.contracts
+    since = {(one.consumer, one.provider_version, one.content_sha): one.owed_since for one in told}
     order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
     shown = sorted(
         rows,
         key=lambda row: (row.candidate, order[row.state], row.contract.consumer, row.version, row.contract.content_sha),
     )
-    return [_contract_status(row) for row in shown[:MAX_CONTRACTS]]
+    return [_contract_status(row, since, facts.now) for row in shown[:MAX_CONTRACTS]]
 
 
-def _contract_status(row: Row) -> ContractStatus:
+def _contract_status(row: Row, since: Mapping[tuple[str, str, str], str | None], now: float) -> ContractStatus:
+    key = (_named(row.contract.consumer), _named(row.version), _named(row.contract.content_sha))
     url = row.result_url if len(row.result_url) <= MAX_LINK and row.result_url.isprintable() else ""
     return ContractStatus(
-        consumer=_named(row.contract.consumer),
-        provider_version=_named(row.version),
-        content_sha=_named(row.contract.content_sha),
+        consumer=key[0],
+        provider_version=key[1],
+        content_sha=key[2],
         state=row.state,
+        owed_since=_since(since.get(key), now) if row.state in OWED else None,
         reason=str(row.reason),
         actor=str(ADVICE[row.reason].actor) if acting(row.reason) else None,
         message=clean(row.message),
@@ -821,6 +840,7 @@ def _shown(result: Result, said: PactResult | None, pending: bool) -> PactResult
         interactions=said.interactions if said else 0,
         failed=said.failed if said and agrees else 0,
         mismatch="" if result.success else clean((said.mismatch if said and agrees else "") or result.mismatch),
+        published_at=rfc3339(at) if (at := parse(result.published_at)) else None,
     )
 
 

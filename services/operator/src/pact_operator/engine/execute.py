@@ -77,12 +77,14 @@ class Executor:
         brokers: the Pact Brokers.
         look: has another object looked at now.
         recent: remembers the runs that are created.
+        wrote: told of every status that was written, with the object as it was before.
     """
 
     cluster: Cluster
     brokers: Brokers
     look: Callable[[Key], None]
     recent: Recent
+    wrote: Callable[[Key, Body, Mapping[str, Any]], None] = lambda _key, _body, _status: None
 
     async def execute(self, key: Key, body: Body, decide: Decide, broker: PactBroker | None = None) -> Done:
         """Plans, acts, and writes what came of it.
@@ -139,6 +141,7 @@ class Executor:
         changed = planned.status is not None and planned.status != (body.get("status") or {})
         if changed and planned.status is not None:
             await self.cluster.patch_status(key, planned.status, version)
+            self.wrote(key, body, planned.status)
         uid = body["metadata"].get("uid", "")
         for event in planned.events:
             logger.info("%s: %s: %s", key, event.reason, event.message)

@@ -13,6 +13,7 @@ from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactPro
 from pact_operator.core import plan, record
 from pact_operator.core.actions import Plan
 from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, Trouble, WorkloadFacts
+from pact_operator.core.measures import Ended, of_provider, run_ended
 from pact_operator.core.naming import MAX_LABEL, label_value
 from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
@@ -46,10 +47,13 @@ ROLE_KINDS: Mapping[str, str] = {
 
 
 class Observer(Protocol):
-    """What is told of every look; metrics implement it."""
+    """What is told of every look and every verdict; metrics implement it."""
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """A look has ended."""
+
+    def ended(self, run: Ended) -> None:
+        """A run has got its verdict."""
 
 
 class Reconciler:
@@ -84,7 +88,7 @@ class Reconciler:
         self._observer = observer
         self._recent = Recent(clock)
         self._cluster = cluster
-        self._executor = Executor(cluster, brokers, self._look_at, self._recent)
+        self._executor = Executor(cluster, brokers, self._look_at, self._recent, self._wrote)
         self._brokers_looked: set[Key] = set()
         """PactBrokers whose first look has ended."""
         self._brokers_seen: dict[Key, tuple[str, int]] = {}
@@ -166,6 +170,14 @@ class Reconciler:
     def seconds_since_last_look(self) -> float:
         """Seconds since a look last ended, or since the start."""
         return max(0.0, self._clock.now() - self._last_look)
+
+    def _wrote(self, key: Key, body: Body, status: Mapping[str, Any]) -> None:
+        if key.kind != names.VERIFICATION:
+            return
+        label = of_provider(body)
+        owner = self._named(names.PROVIDER, key.namespace, label) if label else None
+        if ended := run_ended(body, status, self.snapshot.body(owner) if owner else None):
+            self._observer.ended(ended)
 
     def _look_at(self, key: Key) -> None:
         self.hint(key, "plan")

@@ -47,6 +47,11 @@ class Groups(Generic[T]):
         """The items of a group, none for one that nobody has named."""
         return list(self._groups.get(group, {}).values())
 
+    def groups(self, *beginning: Hashable) -> list[Hashable]:
+        """The names of the groups that are tuples which begin like this."""
+        length = len(beginning)
+        return [group for group in self._groups if isinstance(group, tuple) and group[:length] == beginning]
+
     def last(self, group: Hashable) -> T | None:
         """The item of a group that came last."""
         found = self._groups.get(group)
@@ -132,6 +137,10 @@ class IndexSnapshot:
     def bodies(self, kind: str, namespace: str) -> Iterable[Body]:
         """All objects of one of our kinds in a namespace; see the protocol."""
         return self._objects.of((_KIND, kind, namespace))
+
+    def everywhere(self, kind: str) -> Iterable[Body]:
+        """All objects of one of our kinds, for metrics."""
+        return [body for group in self._objects.groups(_KIND, kind) for body in self._objects.of(group)]
 
     def verifications(self, namespace: str, provider: str) -> Iterable[Body]:
         """PactVerifications of a provider; see the protocol."""

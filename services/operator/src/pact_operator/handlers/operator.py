@@ -86,11 +86,13 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
     queue: KeyedQueue[Key] = KeyedQueue(cap=60.0)
     metrics.watch_queue(lambda: len(queue), queue.origins)
     snapshot = IndexSnapshot()
+    clock = SystemClock()
+    metrics.watch_objects(snapshot.everywhere, clock.now)
     reconciler = Reconciler(
         snapshot=snapshot,
         cluster=api,
         brokers=brokers,
-        clock=SystemClock(),
+        clock=clock,
         settings=lambda: _facts(settings, token),
         queue=queue,
         observer=metrics,
