@@ -1,4 +1,4 @@
-"""The token that brokers send with their hooks: a mounted Secret, which may be rotated while the operator runs."""
+"""A token that callers send, such as brokers with their hooks: a mounted Secret, which may be rotated at any time."""
 
 import hashlib
 import hmac

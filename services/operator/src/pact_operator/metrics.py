@@ -57,6 +57,13 @@ class Metrics:
             buckets=_LATENCIES,
             registry=self.registry,
         )
+        self._decisions = Counter(
+            "pact_operator_gate_decisions_total",
+            "Answers of the gate, by verdict, by whether the version may go (mode aside), and by whether the mode is "
+            "Shadow, which lets it pass all the same.",
+            ["verdict", "allowed", "shadow"],
+            registry=self.registry,
+        )
         self._depth = Gauge("pact_operator_queue_depth", "Objects that wait for a look now.", registry=self.registry)
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
@@ -75,6 +82,10 @@ class Metrics:
     def asked(self, operation: str, outcome: str) -> None:
         """A question to a broker was answered, or was not."""
         self._requests.labels(operation, outcome).inc()
+
+    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+        """The gate has answered."""
+        self._decisions.labels(verdict, str(granted).lower(), str(shadow).lower()).inc()
 
     def watch_queue(self, depth: Callable[[], float], origins: Mapping[str, int]) -> None:
         """Shows the queue: its depth, and the hints by origin."""

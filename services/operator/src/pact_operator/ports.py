@@ -5,10 +5,13 @@ and nothing else that the engine has to know.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Deployed, Failure, Key, Result
+from pact_operator.core.facts import Contract, Deployed, Failure, Key, Matrix, Question, Result
+
+HASTY_SECONDS: Final = 1.5
+"""What a broker may take for an answer that somebody waits for, in all: the gate answers within two seconds."""
 
 
 class ClusterError(Exception):
@@ -126,6 +129,24 @@ class Brokers(Protocol):
 
     async def record_undeployment(self, broker: PactBroker, uuid: str) -> None:
         """Records that a deployed version no longer runs; an unknown one is success (write credentials)."""
+
+    async def can_i_deploy(
+        self, broker: PactBroker, question: Question, ignore: Sequence[str], *, hasty: bool
+    ) -> Matrix:
+        """What the broker says to the gate's question (`GET /matrix`), and what is in the environment.
+
+        A version, or a pacticipant, that the broker does not know has no rows, and `deployable` is False; an
+        environment that it does not know is a `BrokerFailureError`.
+
+        Args:
+            broker: the PactBroker.
+            question: who wants to go where.
+            ignore: other pacticipants whose contracts do not count.
+            hasty: somebody waits for the answer: it comes, or does not, within `HASTY_SECONDS`.
+        """
+
+    async def mismatch(self, broker: PactBroker, result_url: str) -> str:
+        """The first mismatch of a result in one line, empty where the verifier published none. Hasty."""
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         """Names of the broker's environments."""

@@ -26,6 +26,7 @@ class OperatorSettings:
         watch_namespaces: where to look for objects; empty means everywhere.
         hook_url: base URL of the hook receiver as brokers reach it; empty means no webhooks.
         hook_token_file: file with the token that brokers send; None if there is none.
+        gate_token_file: file with the token of those who ask the gate; None: nobody can ask it by HTTP.
         verifier_image: image of the verifier Job.
         publisher_image: image of the publisher.
         image_pull_policy: of both.
@@ -41,6 +42,7 @@ class OperatorSettings:
     watch_namespaces: tuple[str, ...] = ()
     hook_url: str = ""
     hook_token_file: Path | None = None
+    gate_token_file: Path | None = None
     image_pull_policy: str = "IfNotPresent"
     log_level: str = "INFO"
     log_format: str = "plain"
@@ -59,7 +61,7 @@ class OperatorSettings:
             SettingsError: one is missing or bad.
         """
         hook_url = _url(env, "HOOK_URL")
-        token_file = _file(env, "HOOK_TOKEN_FILE")
+        token_file = _file(env, "HOOK_TOKEN_FILE", "hooks carry")
         if hook_url and token_file is None:
             raise SettingsError(
                 f"{PREFIX}HOOK_TOKEN_FILE is missing: name a file with the token that hooks carry, "
@@ -71,6 +73,7 @@ class OperatorSettings:
             watch_namespaces=_namespaces(env),
             hook_url=hook_url,
             hook_token_file=token_file,
+            gate_token_file=_file(env, "GATE_TOKEN_FILE", "whoever asks the gate sends"),
             image_pull_policy=_one_of(env, "IMAGE_PULL_POLICY", _PULL_POLICIES, "IfNotPresent"),
             log_level=_one_of(env, "LOG_LEVEL", _LEVELS, "INFO"),
             log_format=_one_of(env, "LOG_FORMAT", _FORMATS, "plain"),
@@ -114,7 +117,7 @@ def _url(env: Mapping[str, str], name: str) -> str:
     return value.rstrip("/")
 
 
-def _file(env: Mapping[str, str], name: str) -> Path | None:
+def _file(env: Mapping[str, str], name: str, who: str) -> Path | None:
     value = _text(env, name)
     if not value:
         return None
@@ -124,7 +127,7 @@ def _file(env: Mapping[str, str], name: str) -> Path | None:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{PREFIX}{name} names {value}, which cannot be read: {error}.") from None
     if not content:
-        raise SettingsError(f"{PREFIX}{name} names {value}, which is empty: put the token that hooks carry into it.")
+        raise SettingsError(f"{PREFIX}{name} names {value}, which is empty: put the token that {who} into it.")
     return path
 
 

@@ -1,5 +1,6 @@
 """The outside in memory: what the ports ask for, with every call recorded in order."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,16 @@ import pytest
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Deployed, Key, Result, Settings, WorkloadFacts
+from pact_operator.core.facts import (
+    Contract,
+    Deployed,
+    Key,
+    Matrix,
+    Question,
+    Result,
+    Settings,
+    WorkloadFacts,
+)
 from pact_operator.core.measures import Ended
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
@@ -41,6 +51,10 @@ class World:
     held: dict[tuple[str, str], Result] = field(default_factory=dict)
     main_branches: dict[str, str] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    matrix: Matrix = field(default_factory=lambda: Matrix(True))
+    mismatches: dict[str, str] = field(default_factory=dict)
+    holds_up: asyncio.Event | None = None
+    """What the broker waits for before it answers the gate."""
     finalizers_version: str | None = "2"
     deployments: dict[str, tuple[Deployed, ...]] = field(default_factory=dict)
     """Pacticipant -> what the broker holds as deployed."""
@@ -179,6 +193,18 @@ class World:
         for pacticipant, held in self.deployments.items():
             self.deployments[pacticipant] = tuple(one for one in held if one.uuid != uuid)
 
+    async def can_i_deploy(
+        self, broker: PactBroker, question: Question, ignore: Sequence[str], *, hasty: bool
+    ) -> Matrix:
+        self._call("can_i_deploy", question, tuple(ignore), hasty)
+        if self.holds_up is not None:
+            await self.holds_up.wait()
+        return self.matrix
+
+    async def mismatch(self, broker: PactBroker, result_url: str) -> str:
+        self._call("mismatch", result_url)
+        return self.mismatches.get(result_url, "")
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         self._call("environments")
         return frozenset({"test"})
@@ -211,11 +237,15 @@ def _owned(bodies: Iterable[dict[str, Any]], namespace: str, role: str, owner: s
 @dataclass
 class Looks:
     seen: list[tuple[str, str]] = field(default_factory=list)
+    decisions: list[tuple[str, bool, bool]] = field(default_factory=list)
 
     def ended(self, run: Ended) -> None: ...
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         self.seen.append((kind, outcome))
+
+    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+        self.decisions.append((verdict, granted, shadow))
 
 
 @pytest.fixture

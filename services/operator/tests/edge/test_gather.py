@@ -21,6 +21,7 @@ from pact_operator.core.rollout import Rollout
 from pact_operator.core.times import parse
 from pact_operator.engine.gather import Gatherer, job_facts, pod_facts, workload_facts
 from pact_operator.engine.recent import Recent
+from pact_operator.engine.reconciler import Reconciler
 from pact_operator.ports import BrokerFailureError
 
 NS = "team"
@@ -28,8 +29,8 @@ DOWN = Failure(Trouble.UNAVAILABLE, "The broker is down.")
 
 
 @pytest.fixture
-def gather(world: Any, clock: Any, settings: Settings) -> Gatherer:
-    return Gatherer(world, world, clock, settings, Recent(clock), world)
+def gather(world: Any, clock: Any, settings: Settings, reconciler: Reconciler) -> Gatherer:
+    return Gatherer(world, world, clock, settings, Recent(clock), world, reconciler.gate)
 
 
 def parsed(world: Any, key: Key, model: Any) -> Any:

@@ -16,7 +16,18 @@ from typing import Any
 
 from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Failure, Key, Result, Settings, Trouble, WorkloadFacts
+from pact_operator.core.facts import (
+    Contract,
+    Failure,
+    GateRow,
+    Key,
+    Matrix,
+    Question,
+    Result,
+    Settings,
+    Trouble,
+    WorkloadFacts,
+)
 from pact_operator.core.measures import Ended
 from pact_operator.core.times import rfc3339
 from pact_operator.engine.queue import KeyedQueue
@@ -156,6 +167,9 @@ class Observer:
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """Nobody is curious here."""
 
+    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+        """Nor here."""
+
 
 class Sim:
     """One history."""
@@ -176,6 +190,7 @@ class Sim:
         self.doubtful = 0
         """Runs of which nobody knows for a while whether they were created."""
         self.truth_salt = self.rng.random()
+        self.has_environment = self.rng.random() < 0.5
         self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
         self.broker.main_branches["orders"] = self.main_branch_of("orders")
@@ -186,7 +201,8 @@ class Sim:
 
     def _seed_objects(self) -> None:
         limit = self.rng.choice([None, None, 1, 2])
-        spec = {"url": "http://broker", **({"maxConcurrentRuns": limit} if limit else {})}
+        place = {"environment": {"name": "production"}} if self.has_environment else {}
+        spec = {"url": "http://broker", **({"maxConcurrentRuns": limit} if limit else {}), **place}
         self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": spec})
         for name in self.providers:
             template = {"spec": {"containers": [{"name": "p", "image": f"{name}:{{version}}"}]}}
@@ -474,7 +490,8 @@ class Sim:
             ready = next(c for c in status["conditions"] if c["type"] == "Ready")
             if ready["status"] == "True":
                 assert status["contracts"], "ready with nothing verified"
-                assert all(c["state"] == "Verified" for c in status["contracts"])
+                asked = {candidate["version"] for candidate in status.get("candidates", ())}
+                assert all(c["state"] == "Verified" for c in status["contracts"] if c["providerVersion"] not in asked)
         if key.kind == names.VERIFICATION and status.get("completionTime"):
             succeeded = next(c for c in status["conditions"] if c["type"] == "Succeeded")
             body = self.api.objects[key.kind, key.name]
@@ -501,7 +518,9 @@ class Sim:
         return f"unfinished: {unfinished}" if unfinished else None
 
     def _lack_of(self, name: str) -> str | None:
-        matter = list(dict.fromkeys([self.version(name), *self.broker.deployed[name]]))
+        status = self.provider(name).get("status") or {}
+        candidates = [candidate["version"] for candidate in status.get("candidates", ())]
+        matter = list(dict.fromkeys([self.version(name), *self.broker.deployed[name], *candidates]))
         wanted = {}
         for version in matter:
             for (provider, consumer), sha in self.broker.heads.items():
@@ -511,7 +530,6 @@ class Sim:
                 if success is None:
                     return f"{consumer} {sha} has no result for {version}"
                 wanted[consumer, sha, version] = "Verified" if success else "Failed"
-        status = self.provider(name).get("status") or {}
         shown = {
             (c["consumer"], c["contentSha"], c["providerVersion"]): c["state"] for c in status.get("contracts", ())
         }
@@ -519,7 +537,23 @@ class Sim:
             return f"status shows {status.get('version')} {shown}, wanted {self.version(name)} {wanted}"
         if status.get("queuedSince"):
             return f"{name} still waits for a place"
+        said = {c["type"]: (c["status"], c["reason"]) for c in status.get("conditions", ())}.get("Deployable")
+        if said != self.deployable(name, wanted):
+            return f"Deployable of {name} is {said}, wanted {self.deployable(name, wanted)}"
         return None
+
+    def deployable(self, name: str, wanted: Mapping[Pair, str]) -> tuple[str, str] | None:
+        """What the gate has to say of the current version once all results are there."""
+        if not self.has_environment:
+            return None
+        own = {state for (_, _, version), state in wanted.items() if version == self.version(name)}
+        if not own:
+            return "Unknown", "NothingToCheck"
+        return ("True", "Allowed") if own == {"Verified"} else ("False", "ContractBroken")
+
+    def ask_gate(self, name: str, version: str) -> None:
+        """Somebody asks about a version that is not rolled out yet, and wants it verified."""
+        self.reconciler.gate.want(Key(names.BROKER, NS, "broker"), Question(name, version, "production"))
 
 
 class SimCluster:
@@ -670,8 +704,28 @@ class SimBrokers:
         self.sim.broker.main_branches.setdefault(pacticipant, branch)
         await self._lost()
 
+    async def can_i_deploy(
+        self, broker: PactBroker, question: Question, ignore: Sequence[str], *, hasty: bool
+    ) -> Matrix:
+        """Every consumer's head is what is deployed of it."""
+        await self._ask("can i deploy")
+        held = self.sim.broker.results
+        rows = tuple(
+            GateRow(c, f"{c}-{sha}", p, question.version, held.get((c, sha, question.version)), sha)
+            for (p, c), sha in sorted(self.sim.broker.heads.items())
+            if p == question.pacticipant
+        )
+        outcomes = {row.success for row in rows}
+        await Checkpoint()
+        return Matrix(None if None in outcomes else outcomes <= {True}, "", rows)
+
+    async def mismatch(self, broker: PactBroker, result_url: str) -> str:
+        await self._ask("mismatch")
+        return ""
+
     async def environments(self, broker: PactBroker) -> frozenset[str]:
-        return frozenset()
+        await self._ask("environments")
+        return frozenset({"production"})
 
     async def ensure_environment(
         self, broker: PactBroker, name: str, display_name: str | None, production: bool

@@ -25,6 +25,8 @@ class Storm:
     def __init__(self, sim: Sim) -> None:
         self.sim = sim
         self.numbers = itertools.count(2)
+        self.asked: dict[str, str] = {}
+        """Provider -> the version that somebody last asked the gate about."""
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
@@ -41,7 +43,7 @@ class Storm:
             + ["kubernetes"] * (6 if sim.work_of_kubernetes() else 0)
             + ["time", "time", "publish", "outage"]
             + ["crash"] * (sim.rng.random() < 0.5)
-            + ["rollout", "request", "lose", "deploy", "more_places"] * (sim.rng.random() < 0.25)
+            + ["rollout", "request", "lose", "deploy", "ask", "more_places"] * (sim.rng.random() < 0.25)
         )
 
     def streams(self) -> list[str]:
@@ -83,7 +85,7 @@ class Storm:
 
     def rollout(self) -> None:
         name = self.any_provider()
-        version = f"{name}-{next(self.numbers)}"
+        version = self.asked.pop(name, "") or f"{name}-{next(self.numbers)}"
         self.sim.edit_provider(name, version=version)
         self.sim.history.append(f"rollout of {version}")
 
@@ -95,6 +97,13 @@ class Storm:
             deployed.clear()
         deployed.insert(0, self.sim.version(name))
         self.sim.history.append(f"deployed: {deployed}")
+
+    def ask(self) -> None:
+        """Somebody asks the gate about a version before it is rolled out - which it may be next, or never."""
+        name = self.any_provider()
+        self.asked[name] = f"{name}-{next(self.numbers)}"
+        self.sim.ask_gate(name, self.asked[name])
+        self.sim.history.append(f"asked about {self.asked[name]}")
 
     def more_places(self) -> None:
         limit = self.sim.limit()
@@ -182,7 +191,9 @@ def quiet(sim: Sim) -> None:
     for name in sim.providers:
         of = [run for run in runs if run["metadata"]["labels"][names.LABEL_PROVIDER] == name]
         heads = [pair for pair in sim.broker.heads if pair[0] == name]
-        assert len(of) <= 8 + len(heads) * (1 + len(sim.broker.deployed[name])), "runs are not cleaned up"
+        candidates = (sim.provider(name).get("status") or {}).get("candidates", ())
+        versions = 1 + len(sim.broker.deployed[name]) + len(candidates)
+        assert len(of) <= 8 + len(heads) * versions, "runs are not cleaned up"
     owners = {run["metadata"]["uid"] for run in runs}
     assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
     assert {run["metadata"]["namespace"] for run in runs} <= {NS}

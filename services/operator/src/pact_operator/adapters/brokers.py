@@ -14,8 +14,8 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,17 +28,19 @@ from brokerclient import (
     BrokerError,
     BrokerUnauthorized,
     BrokerUnavailable,
+    CanIDeploy,
     DeployedVersion,
     Environment,
+    InvalidRequest,
     NotFound,
     ProtocolError,
     ReleasedVersion,
     VerificationResult,
 )
 from pact_operator.api.v1alpha1 import PactBroker, Selector
-from pact_operator.core.facts import Contract, Deployed, Failure, Result, Trouble
+from pact_operator.core.facts import Contract, Deployed, Failure, GateRow, Matrix, Question, Result, Trouble
 from pact_operator.core.selectors import wire
-from pact_operator.ports import BrokerFailureError, ClusterError
+from pact_operator.ports import HASTY_SECONDS, BrokerFailureError, ClusterError
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,14 @@ _VERSIONS: Final = 2000
 """Versions that a broker is remembered to know."""
 _THREADS: Final = 4
 """Requests to one broker at the same time."""
+_HASTY_THREADS: Final = 3
+"""And for those that somebody waits for: neither they nor the looks can keep each other from the broker."""
+_TURNS: Final = 5
+"""Turns of the event loop from the end of a thread to the answer that it was asked for."""
+_GATE_SECONDS: Final = 2.0
+"""How long the gate believes what is in an environment: questions that come together share one answer."""
+_GATE_ROWS: Final = (1000, 10_000)
+"""Rows of a matrix that the gate asks for: one that has more than it was sent might hide a broken one."""
 _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Some ten thousand rows of a matrix; what a hostile broker can make the operator hold is a multiple of it."""
 _DETAILS: Final = 2000
@@ -96,6 +106,7 @@ class BrokerThreads:
         for known in self._brokers.values():
             known.close()
             known.threads.close()
+            known.haste.close()
         self._brokers.clear()
         shutil.rmtree(self._ca_files, ignore_errors=True)
 
@@ -166,16 +177,17 @@ class BrokerThreads:
         return await self._ask(broker, "verification_results", ask)
 
     def _mismatch(self, client: BrokerClient, result: VerificationResult) -> str:
-        if result.success:
-            return ""
-        known = self._details.get(result.url)
+        return "" if result.success else self._first_mismatch(client, result.url)
+
+    def _first_mismatch(self, client: BrokerClient, url: str) -> str:
+        known = self._details.get(url)
         if known is None:
             try:
-                known = first_mismatch(client.verification_result(result.url).test_results)
+                known = first_mismatch(client.verification_result(url).test_results)
             except (NotFound, ProtocolError):
                 # Only the words are missing: the result itself stands.
                 return ""
-            self._details[result.url] = known
+            self._details[url] = known
             while len(self._details) > _DETAILS:
                 self._details.popitem(last=False)
         return known
@@ -184,13 +196,7 @@ class BrokerThreads:
         """Versions deployed, or released and supported; see the port. Asked once for all who look at the same time."""
 
         def ask(client: BrokerClient, standing: _Standing) -> dict[str, tuple[str, ...]]:
-            found: dict[str, dict[str, None]] = {}
-            for environment in standing.environments(client):
-                for deployed in standing.deployed(client, environment):
-                    found.setdefault(deployed.pacticipant, {})[deployed.version] = None
-                for released in standing.released(client, environment):
-                    found.setdefault(released.pacticipant, {})[released.version] = None
-            return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
+            return standing.versions(client, standing.environments(client))
 
         return await self._ask_standing(broker, "in_use", "", ask)
 
@@ -270,6 +276,61 @@ class BrokerThreads:
         finally:
             self._known(broker).forget_standing()
 
+    async def can_i_deploy(
+        self, broker: PactBroker, question: Question, ignore: Sequence[str], *, hasty: bool
+    ) -> Matrix:
+        """What the broker says to the gate's question; see the port."""
+        if not hasty:
+            return await self._can_i_deploy(broker, question, ignore, hasty=False)
+        haste, started = self._known(broker).haste, time.monotonic()
+        if (reject := haste.reject(broker)) is not None:
+            self._observe("can_i_deploy", "skipped")
+            raise BrokerFailureError(reject)
+        try:
+            return await _within(HASTY_SECONDS, self._can_i_deploy(broker, question, ignore, hasty=True))
+        except TimeoutError as error:
+            raise BrokerFailureError(haste.late(broker, started)) from error
+
+    async def _can_i_deploy(
+        self, broker: PactBroker, question: Question, ignore: Sequence[str], *, hasty: bool
+    ) -> Matrix:
+        asked = await self._ask(
+            broker, "can_i_deploy", lambda client: _can_i_deploy(client, question, ignore), hasty=hasty
+        )
+        if isinstance(asked, Failure):
+            raise BrokerFailureError(asked)
+        if not any(row.consumer == question.pacticipant for row in asked.rows):
+            return asked
+        # Asked after the rows: what was deployed meanwhile has none, and holds the version up rather than slips by.
+        there = await self._in_environment(broker, question.environment, hasty=hasty)
+        return replace(asked, in_environment=there)
+
+    async def _in_environment(
+        self, broker: PactBroker, environment: str, *, hasty: bool
+    ) -> Mapping[str, tuple[str, ...]]:
+        def ask(client: BrokerClient, standing: _Standing) -> dict[str, tuple[str, ...]]:
+            return standing.versions(client, [standing.environment(client, environment)])
+
+        if not hasty:
+            return await self._ask_standing(broker, "in_environment", environment, ask)
+        # Not what a sweep was told some seconds ago: a rollout may hang on it.
+        shared = self._known(broker).there.setdefault(environment, _There())
+        async with shared.lock:
+            if time.monotonic() >= shared.until:
+                shared.versions = await self._ask(
+                    broker, "in_environment", lambda client: ask(client, _Standing(0.0)), hasty=True
+                )
+                shared.until = time.monotonic() + _GATE_SECONDS
+            return shared.versions
+
+    async def mismatch(self, broker: PactBroker, result_url: str) -> str:
+        """The first mismatch of a result; see the port."""
+        if (known := self._details.get(result_url)) is not None:
+            return known
+        return await self._ask(
+            broker, "verification_result", lambda client: self._first_mismatch(client, result_url), hasty=True
+        )
+
     async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
         """The main branch of a pacticipant; see the port."""
         found = await self._ask(broker, "pacticipant", lambda client: client.pacticipant(pacticipant))
@@ -329,6 +390,7 @@ class BrokerThreads:
         *,
         write: bool = False,
         even_if_down: bool = False,
+        hasty: bool = False,
     ) -> T:
         known = self._known(broker)
         outcome = "error"
@@ -336,11 +398,14 @@ class BrokerThreads:
             if not even_if_down and (failure := known.failure_while_down()) is not None:
                 outcome = "skipped"
                 raise BrokerFailureError(failure)
-            answer = await self._with_credentials(known, broker, question, write=write)
+            # Whoever is in haste has a shorter time for all that he asks.
+            async with asyncio.timeout(None if hasty else self._patience):
+                answer = await self._with_credentials(known, broker, question, write=write, hasty=hasty)
         except BrokerError as error:
             failure = _failure(error, broker, write=write)
             outcome = str(failure.trouble)
-            if isinstance(error, BrokerUnavailable) and error.status is None:
+            # A broker that is merely slow for somebody in a hurry is not down for the rest.
+            if isinstance(error, BrokerUnavailable) and error.status is None and not hasty:
                 known.went_down(failure)
             raise BrokerFailureError(failure) from error
         except TimeoutError as error:
@@ -348,6 +413,9 @@ class BrokerThreads:
             outcome = str(failure.trouble)
             known.went_down(failure)
             raise BrokerFailureError(failure) from error
+        except asyncio.CancelledError:
+            outcome = str(Trouble.UNAVAILABLE)
+            raise
         else:
             outcome = "ok"
             known.answered()
@@ -356,18 +424,18 @@ class BrokerThreads:
             self._observe(operation, outcome)
 
     async def _with_credentials(
-        self, known: "_Broker", broker: PactBroker, question: Callable[[BrokerClient], T], *, write: bool
+        self, known: "_Broker", broker: PactBroker, question: Callable[[BrokerClient], T], *, write: bool, hasty: bool
     ) -> T:
-        async with asyncio.timeout(self._patience):
-            client = await self._client(known, broker, write=write)
-            try:
-                return await known.threads.run(lambda: question(client))
-            except BrokerUnauthorized:
-                known.secrets.clear()
-                fresh = await self._client(known, broker, write=write)
-                if fresh is client:
-                    raise
-                return await known.threads.run(lambda: question(fresh))
+        run = known.haste.run if hasty else known.threads.run
+        client = await self._client(known, broker, write=write, hasty=hasty)
+        try:
+            return await run(lambda: question(client))
+        except BrokerUnauthorized:
+            known.secrets.clear()
+            fresh = await self._client(known, broker, write=write, hasty=hasty)
+            if fresh is client:
+                raise
+            return await run(lambda: question(fresh))
 
     def _known(self, broker: PactBroker) -> "_Broker":
         meta = broker.metadata
@@ -378,27 +446,32 @@ class BrokerThreads:
             if known is not None:
                 known.close()
             # The threads stay: those that hang still count.
-            known = _Broker(identity, known.threads if known else Threads(_THREADS))
+            known = _Broker(
+                identity,
+                known.threads if known else Threads(_THREADS),
+                known.haste if known else Haste(),
+            )
             self._brokers[place] = known
         return known
 
-    async def _client(self, known: "_Broker", broker: PactBroker, *, write: bool) -> BrokerClient:
+    async def _client(self, known: "_Broker", broker: PactBroker, *, write: bool, hasty: bool) -> BrokerClient:
         auth = broker.spec.auth
         ref = auth.write_secret_ref if write else auth.read_secret_ref or auth.write_secret_ref
         credentials = None
         if ref is not None:
             credentials = _credentials(await self._secret(known, broker, ref.name), ref.name, broker)
         ca_file = await self._ca_file(known, broker)
-        client = known.clients.get((credentials, ca_file))
+        client = known.clients.get((credentials, ca_file, hasty))
         if client is None:
             client = BrokerClient(
                 broker.spec.url,
                 auth=credentials,
                 ca_file=ca_file,
-                timeout=self._timeout,
+                # A thread of somebody who waits no longer must not hold the next one up.
+                timeout=min(self._timeout, HASTY_SECONDS) if hasty else self._timeout,
                 max_body_bytes=_MAX_BODY_BYTES,
             )
-            known.clients[credentials, ca_file] = client
+            known.clients[credentials, ca_file, hasty] = client
         return client
 
     async def _ca_file(self, known: "_Broker", broker: PactBroker) -> str | None:
@@ -533,6 +606,70 @@ class _Standing:
             self.releases[uuid] = tuple(client.currently_supported(uuid))
         return self.releases[uuid]
 
+    def versions(self, client: BrokerClient, environments: Sequence[Environment]) -> dict[str, tuple[str, ...]]:
+        """Pacticipant -> versions deployed, or released and supported, in any of some environments, each once."""
+        found: dict[str, dict[str, None]] = {}
+        for environment in environments:
+            for one in (*self.deployed(client, environment), *self.released(client, environment)):
+                found.setdefault(one.pacticipant, {})[one.version] = None
+        return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
+
+
+class Haste:
+    """The threads of those who wait for an answer: whoever could not be served in time is told so at once.
+
+    Otherwise a thousand questions at the same moment would all wait until their time is up, and be answered together,
+    too late.
+    """
+
+    def __init__(self) -> None:
+        self._threads = Threads(_HASTY_THREADS)
+        self._waiting = 0
+        self._seconds = 0.01
+        """What an answer takes on average, of late."""
+        self._answered_at = 0.0
+        self._slow: tuple[float, Failure] | None = None
+        """Until when it is believed that the broker is too slow, and the words for it."""
+
+    def close(self) -> None:
+        """Ends the threads, as `Threads.close` does."""
+        self._threads.close()
+
+    def reject(self, broker: PactBroker) -> Failure | None:
+        """Why it is of no use to wait; None if it may be."""
+        if self._waiting < _HASTY_THREADS or self._waiting * self._seconds / _HASTY_THREADS < 0.7 * HASTY_SECONDS:
+            return None
+        if self._slow is not None and time.monotonic() < self._slow[0]:
+            return self._slow[1]
+        return Failure(Trouble.BUSY, _busy(broker))
+
+    def late(self, broker: PactBroker, since: float) -> Failure:
+        """Why no answer came to somebody who has waited since then."""
+        if self._answered_at >= since:
+            # The broker does answer, only not all of them in time.
+            return Failure(Trouble.BUSY, _busy(broker))
+        failure = _failure(BrokerUnavailable(_slow(broker, HASTY_SECONDS)), broker, write=False)
+        self._slow = (time.monotonic() + _DOWN_SECONDS, failure)
+        return failure
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Runs a call as `Threads.run` does."""
+
+        def timed() -> T:
+            started = time.monotonic()
+            try:
+                return call()
+            finally:
+                self._seconds += (time.monotonic() - started - self._seconds) / 8
+
+        self._waiting += 1
+        try:
+            answer = await self._threads.run(timed)
+        finally:
+            self._waiting -= 1
+        self._answered_at, self._slow = time.monotonic(), None
+        return answer
+
 
 @dataclass(slots=True)
 class _Broker:
@@ -540,7 +677,8 @@ class _Broker:
 
     identity: tuple[str, int]
     threads: Threads
-    clients: dict[tuple[BasicAuth | BearerAuth | None, str | None], BrokerClient] = field(default_factory=dict)
+    haste: "Haste"
+    clients: dict[tuple[BasicAuth | BearerAuth | None, str | None, bool], BrokerClient] = field(default_factory=dict)
     secrets: dict[str, tuple[float, Mapping[str, str]]] = field(default_factory=dict)
     down: tuple[float, Failure] | None = None
     fingerprint: str | None = None
@@ -551,8 +689,12 @@ class _Broker:
     versions: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
     """(pacticipant, version) that the broker knows."""
 
+    there: "dict[str, _There]" = field(default_factory=dict)
+    """What is in an environment, for the gate."""
+
     def forget_standing(self) -> None:
         self.standing = None
+        self.there.clear()
         self.written += 1
 
     def went_down(self, failure: Failure) -> None:
@@ -570,6 +712,77 @@ class _Broker:
         for client in self.clients.values():
             client.close()
         self.clients.clear()
+
+
+async def _within(seconds: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Waits for a coroutine so long; unlike `asyncio.timeout` it takes an answer that is at hand although it is late.
+
+    An event loop that has been busy for as long finds the answer and the end of the time at the same moment.
+
+    Raises:
+        TimeoutError: there is no answer; the coroutine is cancelled.
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        for _ in range(_TURNS):
+            if task.done():
+                return task.result()
+            await asyncio.sleep(0)
+    finally:
+        task.cancel()
+    raise TimeoutError
+
+
+@dataclass(slots=True)
+class _There:
+    """What is in one environment, and until when that is believed."""
+
+    until: float = 0.0
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def _can_i_deploy(client: BrokerClient, question: Question, ignore: Sequence[str]) -> Matrix | Failure:
+    # To ignore the pacticipant itself would let a version pass that does not exist.
+    others = [name for name in ignore if name != question.pacticipant]
+    found: CanIDeploy | None = None
+    for limit in _GATE_ROWS:
+        try:
+            found = client.can_i_deploy(
+                question.pacticipant, question.version, environment=question.environment, ignore=others, limit=limit
+            )
+        except InvalidRequest as error:
+            if all(environment.name != question.environment for environment in client.environments()):
+                return Failure(
+                    Trouble.NO_ENVIRONMENT,
+                    f"The broker at {client.base_url} has no environment {question.environment!r}.",
+                )
+            if client.pacticipant(question.pacticipant) is None:
+                return Matrix(False, f"No pacticipant {question.pacticipant!r} is known to it.")
+            return Failure(Trouble.REFUSED, str(error))
+        if len(found.rows) < limit:
+            break
+    else:
+        return Failure(
+            Trouble.REFUSED, f"More than {_GATE_ROWS[-1]} contracts concern the version: the broker cannot show all."
+        )
+    return Matrix(
+        found.deployable,
+        found.reason,
+        tuple(
+            GateRow(
+                row.consumer,
+                row.consumer_version,
+                row.provider,
+                row.provider_version,
+                row.success,
+                row.content_sha or "",
+                row.result_url or "",
+            )
+            for row in found.rows
+        ),
+    )
 
 
 def first_mismatch(test_results: Sequence[Mapping[str, Any]]) -> str:
@@ -619,6 +832,10 @@ def _no_credentials(what: str, broker: PactBroker) -> BrokerFailureError:
             f"{what}: mend it, or the reference to it in PactBroker {broker.metadata.name!r} ({broker.spec.url}).",
         )
     )
+
+
+def _busy(broker: PactBroker) -> str:
+    return f"More is asked of the broker at {broker.spec.url} at once than it answers in time."
 
 
 def _slow(broker: PactBroker, seconds: float) -> str:

@@ -167,6 +167,16 @@ def decide(facts: GateFacts) -> Decision:
     )
 
 
+def involved(question: Question, matrix: Matrix | Obstacle) -> set[str]:
+    """Pacticipants whose PactProviders can tell something that the decision needs: none where all is well."""
+    if isinstance(matrix, Obstacle):
+        return set()
+    named = {row.provider for row in matrix.rows if row.success is not True}
+    # A consumer's provider may have versions in the environment that no row speaks of.
+    named |= {row.provider for row in matrix.rows if row.consumer == question.pacticipant}
+    return named | (set() if named or (matrix.rows and matrix.deployable) else {question.pacticipant})
+
+
 def ignoring_ends_in(policy: GateSpec, now: float) -> float | None:
     """Seconds until the next pacticipant is no longer ignored; None if none is ignored."""
     ends = [end - now for entry in policy.ignore if (end := _end_of(entry.until)) > now]

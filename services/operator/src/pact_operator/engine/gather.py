@@ -13,10 +13,12 @@ from pact_operator.core.facts import (
     DeploymentFacts,
     Ended,
     Failure,
+    GateFacts,
     JobFacts,
     Key,
     PodFacts,
     ProviderFacts,
+    Question,
     Settings,
     Sharer,
     VerificationFacts,
@@ -28,6 +30,7 @@ from pact_operator.core.naming import label_value
 from pact_operator.core.plan_broker import webhook_uuid
 from pact_operator.core.rollout import rollout
 from pact_operator.core.times import PODLESS_SECONDS, parse
+from pact_operator.engine.gate import Gatekeeper
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
 from pact_operator.ports import BrokerFailureError, Brokers, Clock, Cluster
@@ -46,6 +49,7 @@ class Gatherer:
     settings: Settings
     recent: Recent
     cluster: Cluster
+    gate: Gatekeeper
 
     async def broker(self, broker: PactBroker) -> BrokerFacts:
         """Facts on a PactBroker: one request, one more for each feature that it uses."""
@@ -74,24 +78,43 @@ class Gatherer:
         )
 
     async def consumer(self, consumer: PactConsumer) -> ConsumerFacts:
-        """Facts on a PactConsumer: all from the watches, but for the main branch if named, and what is deployed."""
+        """Facts on a PactConsumer: all from the watches, but for what main branch, record and gate want to know."""
         meta, spec = consumer.metadata, consumer.spec
         broker = self._broker(meta.namespace, spec.broker_ref.name)
         workload = self._workload(meta.namespace, spec.version)
+        version = versions.resolve(spec.version, workload)
+        held = spec.suspend or meta.deletion_timestamp is not None
         jobs, pods = self._jobs_and_pods(meta.namespace, names.ROLE_CONSUMER, meta.name, meta.uid)
         jobs = {name: await self._with_complaint(meta.namespace, job, pods.get(name)) for name, job in jobs.items()}
         return ConsumerFacts(
             consumer=consumer,
             main_branch=None if spec.suspend else await self._main_branch(broker, spec.pacticipant, spec.main_branch),
-            providers=self._providers(meta.namespace, spec.broker_ref.name),
+            providers=self._pacticipants(names.PROVIDER, meta.namespace, spec.broker_ref.name),
             broker=broker,
             workload=workload,
             jobs=jobs,
             pods=pods,
             settings=self.settings,
             deployment=await self._deployment(consumer, broker, workload),
+            gate=None if held else await self._deployable(broker, spec.pacticipant, version),
             now=self.clock.now(),
         )
+
+    async def _deployable(
+        self,
+        broker: PactBroker | None,
+        pacticipant: str,
+        version: str | versions.Unresolved,
+        failed: Failure | None = None,
+    ) -> GateFacts | None:
+        """What the condition `Deployable` of an object rests on; one question, if nothing else failed before it."""
+        environment = broker.spec.environment if broker is not None else None
+        if broker is None or environment is None or broker.spec.suspend or not isinstance(version, str):
+            return None
+        question = Question(pacticipant, version, environment.name)
+        if failed is not None:
+            return self.gate.unanswered(broker, question, failed)
+        return await self.gate.facts(broker, question)
 
     async def provider(self, provider: PactProvider) -> ProviderFacts:
         """Facts on a PactProvider: two requests to the broker if its version is known, one more per feature."""
@@ -108,12 +131,15 @@ class Gatherer:
         version = versions.resolve(spec.version, workload)
         found: tuple[VersionFacts, ...] | Failure | None = None
         main_branch: str | Failure | None = None
+        gate: GateFacts | None = None
         if isinstance(version, str) and broker is not None and not broker.spec.suspend and not spec.suspend:
             main_branch = await self._main_branch(broker, spec.pacticipant, spec.main_branch)
             try:
                 found = await self._versions(broker, provider, version)
             except BrokerFailureError as error:
                 found = error.failure
+            failed = found if isinstance(found, Failure) else None
+            gate = await self._deployable(broker, spec.pacticipant, version, failed)
         return ProviderFacts(
             provider=provider,
             broker=broker,
@@ -121,6 +147,8 @@ class Gatherer:
             versions=found,
             verifications=tuple(verifications),
             deployment=await self._deployment(provider, broker, workload),
+            consumers=self._pacticipants(names.CONSUMER, meta.namespace, spec.broker_ref.name) if gate else (),
+            gate=gate,
             now=self.clock.now(),
             main_branch=main_branch,
         )
@@ -148,11 +176,19 @@ class Gatherer:
         in_use: Sequence[str] = ()
         if contracts and versions.runs_any_version(spec.target):
             in_use = (await self.brokers.in_use(broker)).get(spec.pacticipant, ())
+        matter = versions.that_matter(current, in_use, spec.target)
+        candidates = {
+            version: until
+            for version, until in self.gate.candidates(provider).items()
+            if version not in matter and versions.can_be_started(version, spec.target)
+        }
         found = []
-        for version in versions.that_matter(current, in_use, spec.target):
+        for version in (*matter, *candidates):
             # Asked after the contracts: a result that arrives in between is seen, none is missed.
             results = await self.brokers.results(broker, spec.pacticipant, version) if contracts else {}
-            found.append(VersionFacts(version, contracts, results, current=version == current))
+            found.append(
+                VersionFacts(version, contracts, results, version == current, candidate_until=candidates.get(version))
+            )
         return tuple(found)
 
     async def _deployment(
@@ -239,12 +275,13 @@ class Gatherer:
             return job
         return replace(job, complaint=await self.cluster.complaint(namespace, job.name))
 
-    def _providers(self, namespace: str, broker: str) -> tuple[tuple[str, Key], ...]:
+    def _pacticipants(self, kind: str, namespace: str, broker: str) -> tuple[tuple[str, Key], ...]:
+        """(pacticipant, key) of the objects of a kind that use a broker."""
         found = []
-        for body in self.snapshot.bodies(names.PROVIDER, namespace):
+        for body in self.snapshot.bodies(kind, namespace):
             spec = body.get("spec") or {}
             if (spec.get("brokerRef") or {}).get("name") == broker:
-                found.append((str(spec.get("pacticipant")), Key(names.PROVIDER, namespace, body["metadata"]["name"])))
+                found.append((str(spec.get("pacticipant")), Key(kind, namespace, body["metadata"]["name"])))
         return tuple(sorted(found))
 
     def _broker(self, namespace: str, name: str) -> PactBroker | None:

@@ -10,13 +10,14 @@ from typing import Any, Final, Protocol
 from pact_operator.api import names
 from pact_operator.api.reasons import Reason
 from pact_operator.api.v1alpha1 import Object, PactBroker, PactConsumer, PactProvider, PactVerification
-from pact_operator.core import plan, record
+from pact_operator.core import gate, plan, record
 from pact_operator.core.actions import Plan
 from pact_operator.core.facts import Failure, Key, ProviderFacts, Settings, Trouble, WorkloadFacts
 from pact_operator.core.measures import Ended, of_provider, run_ended
 from pact_operator.core.naming import MAX_LABEL, label_value
 from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
+from pact_operator.engine.gate import Gatekeeper, GateObserver
 from pact_operator.engine.gather import Gatherer
 from pact_operator.engine.places import broker_name, places_of
 from pact_operator.engine.queue import KeyedQueue
@@ -38,6 +39,10 @@ SWEEPS_UNTIL_ALL: Final = 20
 
 _RESTLESS: Final = frozenset({str(trouble) for trouble in Trouble} | {Reason.RECORDING})
 """Reasons of the condition `Recorded` that another look may end, though nothing has changed in the broker."""
+_OPEN: Final = frozenset({"Owed", "Running", "Blocked"})
+"""States of a contract that will change: those of candidates are not among the numbers."""
+_UNANSWERED: Final = frozenset(str(trouble) for trouble in Trouble)
+"""Reasons of a condition that say that the broker was asked in vain."""
 
 ROLE_KINDS: Mapping[str, str] = {
     names.ROLE_VERIFIER: names.VERIFICATION,
@@ -46,8 +51,8 @@ ROLE_KINDS: Mapping[str, str] = {
 """Role of a Job or Pod -> the kind that its owner label names."""
 
 
-class Observer(Protocol):
-    """What is told of every look and every verdict; metrics implement it."""
+class Observer(GateObserver, Protocol):
+    """What is told of every look, every verdict and every decision of the gate; metrics implement it."""
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """A look has ended."""
@@ -97,6 +102,8 @@ class Reconciler:
         self._workloads_seen: dict[tuple[str, str], WorkloadFacts] = {}
         self._reported: dict[Key, str] = {}
         self._opened = asyncio.Event()
+        self.gate = Gatekeeper(snapshot, brokers, clock, self._asked_about, self._opened.is_set, observer)
+        """Answers whether a version may go to an environment."""
         self._last_look = clock.now()
 
     # -- hints: they only say where to look
@@ -178,6 +185,9 @@ class Reconciler:
         owner = self._named(names.PROVIDER, key.namespace, label) if label else None
         if ended := run_ended(body, status, self.snapshot.body(owner) if owner else None):
             self._observer.ended(ended)
+
+    def _asked_about(self, key: Key) -> None:
+        self.hint(key, "gate")
 
     def _look_at(self, key: Key) -> None:
         self.hint(key, "plan")
@@ -320,7 +330,9 @@ class Reconciler:
         return await self._executor.execute(key, body, decide_now, broker)
 
     async def _facts(self, parsed: Object) -> tuple[Any, Callable[[Any], Plan]]:
-        gather = Gatherer(self.snapshot, self._brokers, self._clock, self._settings(), self._recent, self._cluster)
+        gather = Gatherer(
+            self.snapshot, self._brokers, self._clock, self._settings(), self._recent, self._cluster, self.gate
+        )
         match parsed:
             case PactBroker():
                 return await gather.broker(parsed), plan.plan_broker
@@ -348,7 +360,7 @@ class Reconciler:
         self._swept[key] = (fingerprint, rounds + 1 if same and not all_of_them else 0)
         dependents = [
             (Key(kind, key.namespace, body["metadata"]["name"]), at_rest(body))
-            for kind, at_rest in ((names.PROVIDER, _at_rest), (names.CONSUMER, _record_at_rest))
+            for kind, at_rest in ((names.PROVIDER, _at_rest), (names.CONSUMER, _consumer_at_rest))
             for body in self._dependents(kind, key)
         ]
         for number, (other, rests) in enumerate(dependents):
@@ -387,12 +399,14 @@ def _at_rest(provider: Body) -> bool:
     status = provider.get("status") or {}
     synced = _condition(provider, "Synced").get("status") == "True"
     seen = status.get("observedGeneration") == provider["metadata"].get("generation")
-    return bool(synced and seen and status.get("owed") == 0 and _record_at_rest(provider))
+    under_way = any(contract.get("state") in _OPEN for contract in status.get("contracts") or ())
+    return bool(synced and seen and status.get("owed") == 0 and not under_way and _consumer_at_rest(provider))
 
 
-def _record_at_rest(body: Body) -> bool:
-    """Whether the last look at an object could compare what runs with the broker's record, and left nothing open."""
-    return _condition(body, record.KIND).get("reason") not in _RESTLESS
+def _consumer_at_rest(body: Body) -> bool:
+    """Whether the last look at an object could compare what runs with the broker's record, and ask the gate."""
+    asked_in_vain = _condition(body, gate.KIND).get("reason") in _UNANSWERED
+    return not asked_in_vain and _condition(body, record.KIND).get("reason") not in _RESTLESS
 
 
 def _condition(body: Body, kind: str) -> Mapping[str, Any]:

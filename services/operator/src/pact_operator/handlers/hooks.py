@@ -1,4 +1,4 @@
-"""The HTTP endpoints: the hook receiver, the metrics, readiness."""
+"""The HTTP endpoints: the hook receiver, the gate, the metrics, readiness."""
 
 import json
 from collections.abc import Callable
@@ -9,13 +9,20 @@ from fastapi import FastAPI, Header, HTTPException, Request, Response
 from pact_operator.api import names
 from pact_operator.core.facts import Key
 from pact_operator.engine.reconciler import Reconciler
+from pact_operator.handlers.gate import add_gate
 from pact_operator.hooktoken import HookToken
 from pact_operator.metrics import CONTENT_TYPE, Metrics
 
 MAX_BODY: Final = 64 * 1024
 
 
-def create_app(reconciler: Reconciler, token: HookToken, metrics: Metrics, ready: Callable[[], bool]) -> FastAPI:
+def create_app(
+    reconciler: Reconciler,
+    token: HookToken,
+    metrics: Metrics,
+    ready: Callable[[], bool],
+    gate_token: HookToken | None = None,
+) -> FastAPI:
     """Makes the ASGI app.
 
     Args:
@@ -23,8 +30,10 @@ def create_app(reconciler: Reconciler, token: HookToken, metrics: Metrics, ready
         token: what a hook must carry.
         metrics: what `/metrics` shows.
         ready: whether the operator watches.
+        gate_token: what whoever asks the gate must send.
     """
     app = FastAPI(title="pact-operator", docs_url=None, redoc_url=None, openapi_url=None)
+    add_gate(app, reconciler.gate, gate_token or HookToken(None))
 
     @app.post("/hooks/{namespace}/{name}", status_code=202)
     async def hook(

@@ -48,6 +48,10 @@ WATCHED: Final = (
 LISTED_SECONDS: Final = 5.0
 """How long a list is good for that the start is held against."""
 
+CONNECTIONS: Final = 1500
+"""Connections at the same time to the HTTP endpoints; more are answered with 503. A pipeline of many services may ask
+the gate a thousand questions at once."""
+
 WORKERS: Final = 32
 """Looks at the same time. They mostly wait for the API server or a broker."""
 
@@ -100,14 +104,14 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
     watching = asyncio.Event()
     server = _Server(
         uvicorn.Config(
-            create_app(reconciler, token, metrics, watching.is_set),
+            create_app(reconciler, token, metrics, watching.is_set, HookToken(settings.gate_token_file)),
             host=settings.http_host,
             port=settings.http_port,
             log_config=None,
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
-            limit_concurrency=200,
+            limit_concurrency=CONNECTIONS,
         )
     )
     parts = {
