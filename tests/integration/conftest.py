@@ -23,6 +23,7 @@ from tests.support.apiserver import ROOT, Api, ApiServer, eventually, grant, hel
 from tests.support.broker import WRITER, free_port, running_broker
 
 HOOK_TOKEN = "a-token-for-tests"
+GATE_TOKEN = "another-token-for-tests"
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +142,17 @@ class Running:
             )
         return answer.status_code
 
+    async def ask(self, pacticipant: str, version: str, *, post: bool = False, **fields: str) -> dict[str, Any]:
+        """Asks the gate of the PactBroker `broker`, and returns its answer with the HTTP status as `status`."""
+        question = {"pacticipant": pacticipant, "version": version, **fields}
+        url, headers = f"{self.url}/v1/gate/{self.namespace}/broker", {"Authorization": f"Bearer {GATE_TOKEN}"}
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+            if post:
+                answer = await http.post(url, json=question, headers=headers)
+            else:
+                answer = await http.get(url, params=question, headers=headers)
+        return {**answer.json(), "status": answer.status_code}
+
     async def looked_again(self, kind: str, times: int = 2) -> None:
         """Waits until objects of a kind have been looked at some more times, hinting at them all the while."""
         before = await self.looks(kind)
@@ -168,6 +180,8 @@ def start_operator(
     monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig("operator")))
     token = tmp_path / "token"
     token.write_text(HOOK_TOKEN, encoding="utf-8")
+    gate_token = tmp_path / "gate-token"
+    gate_token.write_text(GATE_TOKEN, encoding="utf-8")
     # The same in all runs of a test, as a Service's address is: brokers are told of it.
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -180,6 +194,7 @@ def start_operator(
             watch_namespaces=(namespace,),
             hook_url=url,
             hook_token_file=token,
+            gate_token_file=gate_token,
             http_port=port,
             health_port=free_port(),
             http_host="127.0.0.1",
