@@ -117,9 +117,9 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
     parts = {
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
         asyncio.create_task(server.serve(), name="http"),
+        asyncio.create_task(_open(reconciler, snapshot, kubernetes, settings, watching), name="opening"),
     }
     signals = asyncio.create_task(_obey_signals(stop, watching), name="signals")
-    opening = asyncio.create_task(_open(reconciler, snapshot, kubernetes, settings, watching), name="opening")
     # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
     # the workers, must have begun before.
     await asyncio.sleep(0)
@@ -141,7 +141,6 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
         await _until_one_ends(parts)
     finally:
         signals.cancel()
-        opening.cancel()
         stop.set()
         server.should_exit = True
         await _end(parts)
@@ -177,26 +176,32 @@ async def _open(
             await asyncio.sleep(LISTED_SECONDS)
             continue
         deadline = time.monotonic() + LISTED_SECONDS
-        while time.monotonic() < deadline:
-            if snapshot.has_seen(listed):
-                reconciler.open()
-                return
+        while not snapshot.has_seen(listed):
+            if time.monotonic() > deadline:
+                break
             await asyncio.sleep(0.05)
+        else:
+            reconciler.open()
+            return
 
 
 async def _until_one_ends(parts: set[asyncio.Task[None]]) -> None:
-    ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    pending, ended = parts, set[asyncio.Task[None]]()
+    # The opening is over once it has done its work.
+    while {part.get_name() for part in ended} <= {"opening"}:
+        ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for part in ended:
+            if not part.cancelled() and (error := part.exception()) is not None:
+                raise RuntimeError(f"The part {part.get_name()!r} of the operator has failed: {error}") from error
     for part in ended:
-        if not part.cancelled() and (error := part.exception()) is not None:
-            raise RuntimeError(f"The part {part.get_name()!r} of the operator has failed: {error}") from error
-        if part.get_name() != "watches":
+        if part.get_name() not in ("watches", "opening"):
             # Only the watches may end: they do when the process is told to.
             raise RuntimeError(f"The part {part.get_name()!r} of the operator has ended.")
 
 
 async def _end(parts: set[asyncio.Task[None]]) -> None:
     for part in parts:
-        if part.get_name() == "engine":
+        if part.get_name() in ("engine", "opening"):
             part.cancel()
     _, pending = await asyncio.wait(parts, timeout=10.0)
     for part in pending:
