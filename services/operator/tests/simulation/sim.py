@@ -11,7 +11,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pact_operator.api import names
@@ -29,7 +29,8 @@ from pact_operator.core.facts import (
     WorkloadFacts,
 )
 from pact_operator.core.measures import Ended
-from pact_operator.core.times import rfc3339
+from pact_operator.core.plan_broker import GIVE_UP_SECONDS, webhook_uuid
+from pact_operator.core.times import parse, rfc3339
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import MODELS, Reconciler
 from pact_operator.engine.snapshot import Body
@@ -143,6 +144,8 @@ class Broker:
     deployed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Provider -> versions that were recorded as deployed, besides the current one."""
     main_branches: dict[str, str] = field(default_factory=dict)
+    webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    environments: set[str] = field(default_factory=set)
     down: bool = False
 
     def publish(self, pair: Pair, success: bool) -> None:
@@ -193,6 +196,9 @@ class Sim:
         self.has_environment = self.rng.random() < 0.5
         self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
+        self.token = "token-1"
+        self.left_behind = 0
+        """Webhooks of PactBrokers that went while the broker was away."""
         self.broker.main_branches["orders"] = self.main_branch_of("orders")
         self._seed_objects()
         self.boot()
@@ -201,9 +207,13 @@ class Sim:
 
     def _seed_objects(self) -> None:
         limit = self.rng.choice([None, None, 1, 2])
-        place = {"environment": {"name": "production"}} if self.has_environment else {}
-        spec = {"url": "http://broker", **({"maxConcurrentRuns": limit} if limit else {}), **place}
-        self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": spec})
+        self.broker_spec = {
+            "url": "http://broker",
+            "webhook": {"enabled": self.rng.random() < 0.7},
+            **({"environment": {"name": "production"}} if self.has_environment else {}),
+            **({"maxConcurrentRuns": limit} if limit else {}),
+        }
+        self.make_broker()
         for name in self.providers:
             template = {"spec": {"containers": [{"name": "p", "image": f"{name}:{{version}}"}]}}
             self.user_put(
@@ -221,6 +231,18 @@ class Sim:
                 }
             )
 
+    def make_broker(self) -> None:
+        self.user_put({"kind": names.BROKER, "metadata": {"name": "broker"}, "spec": self.broker_spec})
+
+    def delete_broker(self) -> None:
+        """A person deletes the PactBroker: it is gone at once, or once its finalizers are."""
+        body = copy.deepcopy(self.api.objects[names.BROKER, "broker"])
+        if body["metadata"].get("finalizers"):
+            body["metadata"]["deletionTimestamp"] = rfc3339(self.now)
+            self.api.put(body)
+        else:
+            self.api.remove((names.BROKER, "broker"))
+
     def user_put(self, body: dict[str, Any]) -> None:
         self._uids += 1
         meta = {"namespace": NS, "uid": f"u{self._uids}", "generation": 1, "creationTimestamp": rfc3339(self.now)}
@@ -237,14 +259,16 @@ class Sim:
         return "trunk" if name == "orders" else "main"
 
     def limit(self) -> int | None:
-        spec: Mapping[str, Any] = self.api.objects[names.BROKER, "broker"]["spec"]
-        return spec.get("maxConcurrentRuns")
+        found: Any = self.broker_spec.get("maxConcurrentRuns")
+        return found if isinstance(found, int) else None
 
-    def edit_limit(self, limit: int) -> None:
-        body = copy.deepcopy(self.api.objects[names.BROKER, "broker"])
-        body["spec"]["maxConcurrentRuns"] = limit
-        body["metadata"]["generation"] += 1
-        self.api.put(body)
+    def edit_broker(self, **change: Any) -> None:
+        self.broker_spec |= change
+        if (held := self.api.objects.get((names.BROKER, "broker"))) is not None:
+            body = copy.deepcopy(held)
+            body["spec"] = dict(self.broker_spec)
+            body["metadata"]["generation"] += 1
+            self.api.put(body)
 
     def edit_provider(self, name: str, *, version: str | None = None, request: str | None = None) -> None:
         body = copy.deepcopy(self.provider(name))
@@ -272,7 +296,7 @@ class Sim:
             cluster=SimCluster(self),
             brokers=SimBrokers(self),
             clock=SimClock(self),
-            settings=lambda: SETTINGS,
+            settings=lambda: replace(SETTINGS, hook_token_digest=self.token),
             queue=self.queue,
             observer=Observer(),
         )
@@ -288,6 +312,12 @@ class Sim:
         for _, look in self.looks:
             look.close()
         self.boot()
+
+    def repeat(self) -> None:
+        """An event comes once more, as after a new list: nothing has changed, and it is told all the same."""
+        refs = sorted(self.snapshot.seen)
+        if refs:
+            self._hint(self.rng.choice(refs))
 
     def deliver(self, kind: str, *, merge: bool = False) -> None:
         """Delivers the oldest event of a kind; merged, all that waits at once, as after a lost watch."""
@@ -508,14 +538,31 @@ class Sim:
                 return lack
             if self.broker.main_branches.get(name) != self.main_branch_of(name):
                 return f"{name} has the main branch {self.broker.main_branches.get(name)}"
-        broker = self.api.objects[names.BROKER, "broker"]
+        broker = self.api.objects.get((names.BROKER, "broker"))
+        if broker is None:
+            return "there is no PactBroker"
+        if lack := self._lack_of_setup(broker):
+            return lack
         reached = broker.get("status") or {}
         if reached.get("observedGeneration") != broker["metadata"]["generation"]:
             return "the broker's new spec has not been looked at"
         if not any(c["type"] == "Ready" and c["status"] == "True" for c in reached.get("conditions", ())):
             return "the broker is not told to be back"
+        for body in [*self.api.of(names.BROKER), *self.api.of(names.PROVIDER)]:
+            if any(c["reason"] == "Registering" for c in body["status"]["conditions"]):
+                return f"{body['metadata']['name']} does not tell yet what the broker has"
         unfinished = [b["metadata"]["name"] for b in self.api.of(names.VERIFICATION) if not _over(b)]
         return f"unfinished: {unfinished}" if unfinished else None
+
+    def _lack_of_setup(self, broker: Mapping[str, Any]) -> str | None:
+        held = [str(webhook["description"]) for webhook in self.broker.webhooks.values()]
+        wanted = [f"pact-operator {NS}/broker ({self.token})"] if self.broker_spec["webhook"]["enabled"] else []
+        if held != wanted:
+            return f"webhooks {held}, wanted {wanted}"
+        if bool(broker["metadata"].get("finalizers")) != bool(wanted):
+            return "the finalizer does not tell of the webhook"
+        wanted_environments = {"production"} if self.has_environment else set()
+        return None if self.broker.environments == wanted_environments else "the environment is missing"
 
     def _lack_of(self, name: str) -> str | None:
         status = self.provider(name).get("status") or {}
@@ -629,7 +676,25 @@ class SimCluster:
         await self._after()
 
     async def set_finalizers(self, key: Key, finalizers: Sequence[str], resource_version: str) -> str | None:
-        raise AssertionError("nobody asks for a webhook here")
+        await self._before(f"finalizers {list(finalizers)} of {key}")
+        body = self.sim.api.objects.get((key.kind, key.name))
+        if body is None:
+            return None
+        if body["metadata"]["resourceVersion"] != resource_version:
+            raise ClusterError(409, "Conflict", "changed meanwhile")
+        self.sim.api.writes["finalizers"] += 1
+        if (leaves := body["metadata"].get("deletionTimestamp")) and not finalizers:
+            if self.sim.broker.webhooks.pop(webhook_uuid(body["metadata"]["uid"]), None) is not None:
+                # A person has to remove it now, and is told so by an Event.
+                assert self.sim.now - parse(leaves) > GIVE_UP_SECONDS, "the webhook is left behind too early"
+                self.sim.left_behind += 1
+            self.sim.api.remove((key.kind, key.name))
+            await self._after()
+            return None
+        self.sim.api.put({**body, "metadata": {**body["metadata"], "finalizers": list(finalizers)}})
+        version = str(self.sim.api.objects[key.kind, key.name]["metadata"]["resourceVersion"])
+        await self._after()
+        return version
 
     async def secret(self, namespace: str, name: str) -> Mapping[str, str] | None:
         return None
@@ -725,21 +790,31 @@ class SimBrokers:
 
     async def environments(self, broker: PactBroker) -> frozenset[str]:
         await self._ask("environments")
-        return frozenset({"production"})
+        return frozenset(self.sim.broker.environments)
 
     async def ensure_environment(
         self, broker: PactBroker, name: str, display_name: str | None, production: bool
     ) -> None:
-        raise AssertionError("nobody asks for an environment here")
+        await self._ask("ensure environment")
+        self.sim.broker.environments.add(name)
+        await self._lost()
 
     async def webhook(self, broker: PactBroker, uuid: str) -> Mapping[str, Any] | None:
-        return None
+        await self._ask("webhook")
+        return self.sim.broker.webhooks.get(uuid)
 
     async def put_webhook(self, broker: PactBroker, uuid: str, definition: Mapping[str, Any]) -> None:
-        raise AssertionError("nobody asks for a webhook here")
+        await self._ask("put webhook")
+        held = self.sim.api.objects.get((names.BROKER, broker.metadata.name))
+        hooked = held is not None and names.FINALIZER_WEBHOOK in (held["metadata"].get("finalizers") or ())
+        assert hooked, "a webhook that nobody would remove"
+        self.sim.broker.webhooks[uuid] = definition
+        await self._lost()
 
     async def delete_webhook(self, broker: PactBroker, uuid: str) -> None:
-        raise AssertionError("nobody asks for a webhook here")
+        await self._ask("delete webhook")
+        self.sim.broker.webhooks.pop(uuid, None)
+        await self._lost()
 
 
 def _message(outcome: str, reason: str, pacts: list[dict[str, Any]]) -> str:

@@ -41,9 +41,10 @@ class Storm:
             + ["advance"] * (10 if sim.looks else 0)
             + ["deliver"] * (8 if self.streams() else 0)
             + ["kubernetes"] * (6 if sim.work_of_kubernetes() else 0)
-            + ["time", "time", "publish", "outage"]
+            + ["time", "time", "publish", "outage", "repeat"]
             + ["crash"] * (sim.rng.random() < 0.5)
-            + ["rollout", "request", "lose", "deploy", "ask", "more_places"] * (sim.rng.random() < 0.25)
+            + ["rollout", "request", "lose", "deploy", "ask", "more_places", "rotate", "unhook", "broker"]
+            * (sim.rng.random() < 0.25)
         )
 
     def streams(self) -> list[str]:
@@ -108,13 +109,34 @@ class Storm:
     def more_places(self) -> None:
         limit = self.sim.limit()
         if limit is not None and limit < 4:
-            self.sim.edit_limit(limit + 1)
+            self.sim.edit_broker(maxConcurrentRuns=limit + 1)
             self.sim.history.append(f"{limit + 1} runs may be active at the same time")
 
     def request(self) -> None:
         name = self.any_provider()
         self.sim.edit_provider(name, request=f"at {self.sim.now}")
         self.sim.history.append(f"a person asks for another run of {name}")
+
+    def repeat(self) -> None:
+        self.sim.repeat()
+
+    def rotate(self) -> None:
+        self.sim.token = f"token-{next(self.numbers)}"
+        self.sim.history.append(f"the hook token is rotated: {self.sim.token}")
+
+    def unhook(self) -> None:
+        enabled = not self.sim.broker_spec["webhook"]["enabled"]
+        self.sim.edit_broker(webhook={"enabled": enabled})
+        self.sim.history.append(f"webhook enabled: {enabled}")
+
+    def broker(self) -> None:
+        """The PactBroker is deleted, or made again where it has gone."""
+        if (names.BROKER, "broker") not in self.sim.api.objects:
+            self.sim.make_broker()
+            self.sim.history.append("the PactBroker is made again")
+        elif self.sim.rng.random() < 0.3:
+            self.sim.delete_broker()
+            self.sim.history.append("the PactBroker is deleted")
 
     def any_provider(self) -> str:
         return self.sim.rng.choice(self.sim.providers)
@@ -144,6 +166,8 @@ def calm(sim: Sim, seconds: float = 3 * 3600) -> None:
             if ("Job", name) in sim.api.objects:
                 sim.kubernetes(what, name)
         sim.check()
+        if (names.BROKER, "broker") not in sim.api.objects:
+            sim.make_broker()
         if not todo and not any(sim.api.streams.values()):
             if sim.converged() is None and len(sim.queue) == 0:
                 return
@@ -169,6 +193,7 @@ def test_after_the_faults_every_owed_pair_has_its_result(batch: list[int], caplo
             calm(sim)
             assert sim.converged() is None, sim.converged()
             quiet(sim)
+            leave(sim)
         except BaseException:
             print(f"\nseed {seed}; replay: SIMULATION_SEED={seed} pytest {__file__}")
             print("\n".join(sim.history[-400:] if not ONLY else sim.history))
@@ -197,6 +222,25 @@ def quiet(sim: Sim) -> None:
     owners = {run["metadata"]["uid"] for run in runs}
     assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
     assert {run["metadata"]["namespace"] for run in runs} <= {NS}
+
+
+def leave(sim: Sim) -> None:
+    """A PactBroker that is deleted takes its webhook along, or leaves after a minute where the broker is gone."""
+    sim.broker.down = gone = sim.rng.random() < 0.3
+    hooked, before = bool(sim.broker.webhooks), sim.left_behind
+    sim.delete_broker()
+    deadline = sim.now + 120
+    while (names.BROKER, "broker") in sim.api.objects and sim.now < deadline:
+        for kind in list(sim.api.streams):
+            while sim.api.streams[kind]:
+                sim.deliver(kind)
+        while sim.take() or sim.looks:
+            while sim.looks:
+                sim.advance(0)
+        sim.now += 1
+    assert (names.BROKER, "broker") not in sim.api.objects, "the PactBroker does not go away"
+    assert not sim.broker.webhooks
+    assert sim.left_behind - before == (gone and hooked), "its webhook stays behind"
 
 
 def test_a_quiet_world_verifies_each_pair_exactly_once() -> None:
