@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 
 from brokerclient import BasicAuth, BrokerClient, PactForVerification
 from tests.support.broker import READER, WRITER, free_port, running_broker, source_path
+from tests.support.front import PREFIX, WRITE_TOKEN, broker_behind_a_front
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "termination.schema.json").read_text())
 EXIT_CODES = {"Passed": 0, "ContractBroken": 1, "NothingToVerify": 2, "InfrastructureError": 75}
@@ -244,6 +245,26 @@ def test_without_publishing_nothing_is_recorded(bench: Bench) -> None:
     assert (run.code, run.message["published"]) == (0, False)
     assert bench.results() == {}
     assert bench.client.version(bench.name, "1.0") is None
+
+
+def test_broker_behind_a_prefix_a_private_authority_and_a_token(tmp_path: Path) -> None:
+    with broker_behind_a_front(tmp_path) as front:
+        bench = Bench(front.direct, "fronted", tmp_path)
+        pact = bench.publish(get())
+        bench.url = front.url
+        change = {"PACT_BROKER_USERNAME": "", "PACT_BROKER_PASSWORD": "", "PV_CA_FILE": str(front.authority)}
+        run = bench.verify(
+            replace(pact, url=pact.url.replace(front.direct, front.url.removesuffix(PREFIX))),
+            PACT_BROKER_TOKEN=WRITE_TOKEN,
+            **change,
+        )
+        assert (run.code, run.message["published"]) == (0, True), run.stdout + run.stderr
+        assert bench.results() == {"shop": True}
+        assert WRITE_TOKEN not in run.stdout + run.stderr
+        refused = bench.verify(pact, PACT_BROKER_TOKEN="another", **change)
+        assert (refused.code, refused.message["reason"]) == (75, "BrokerUnauthorized")
+        bench.provider.die()
+        bench.client.close()
 
 
 # -- exit code 1

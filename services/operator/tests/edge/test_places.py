@@ -8,7 +8,7 @@ import pytest
 
 from pact_operator.api import names
 from pact_operator.core.facts import Contract, Key
-from pact_operator.engine.places import places_of
+from pact_operator.engine.places import limit_of, places_of
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.reconciler import Reconciler
@@ -67,6 +67,21 @@ async def test_a_run_that_was_refused_gives_its_place_back(
     assert [call[3].rsplit("-", 1)[0] for call in world.called("create")] == ["p0", "p1"]
 
 
+async def test_a_pactbroker_that_goes_meanwhile_leaves_its_limit_to_those_who_asked_it(
+    world: Any, reconciler: Reconciler
+) -> None:
+    [first, second] = scene(world, 2, limit=1)
+    await reconciler.look(first)
+
+    async def contracts(*_: Any, **__: Any) -> Any:
+        world.objects.pop(Key(names.BROKER, NS, "broker"), None)
+        return world.contracts_in_scope
+
+    world.contracts = contracts
+    await reconciler.look(second)
+    assert len(world.called("create")) == 1
+
+
 async def test_a_run_that_may_exist_keeps_its_place(world: Any, reconciler: Reconciler) -> None:
     [first, second] = scene(world, 2, limit=1)
     world.errors["create"] = ClusterError(0, "Timeout", "no answer")
@@ -85,7 +100,7 @@ def test_only_active_runs_of_providers_of_that_broker_hold_a_place(world: Any, c
     run(world, "refused", status={"conditions": [{"reason": "JobRejected"}]})
     world.objects[run(world, "elsewhere")]["spec"]["brokerRef"]["name"] = "other"
     world.objects[run(world, "of-a-person")]["metadata"]["ownerReferences"] = []
-    places = places_of(world, Recent(clock), NS, "broker")
+    places = places_of(world, Recent(clock), NS, "broker", limit_of(world, NS, "broker"))
     assert places is not None
     assert places.taken == {"active", "started-then-refused"}
     assert places.freed_at == 1767226200
@@ -99,7 +114,7 @@ def test_only_providers_that_can_go_are_in_the_line(world: Any, clock: Any) -> N
     world.objects[keys[2]]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     world.objects[keys[3]]["spec"]["brokerRef"] = {"name": "other"}
     world.objects[keys[4]]["status"] = {"queuedSince": 7}
-    places = places_of(world, Recent(clock), NS, "broker")
+    places = places_of(world, Recent(clock), NS, "broker", limit_of(world, NS, "broker"))
     assert places is not None
     assert [one.name for one in places.line] == ["p0"]
 
@@ -107,7 +122,8 @@ def test_only_providers_that_can_go_are_in_the_line(world: Any, clock: Any) -> N
 @pytest.mark.parametrize("limit", [None, 0, "many", -1])
 def test_no_limit_is_no_places_and_costs_nothing(world: Any, clock: Any, limit: Any) -> None:
     scene(world, 2, limit=limit)
-    assert places_of(world, Recent(clock), NS, "broker") is None
+    assert limit_of(world, NS, "broker") is None
+    assert places_of(world, Recent(clock), NS, "broker", None) is None
 
 
 async def test_a_place_that_becomes_free_is_offered_at_once_to_those_whose_turn_it_is(

@@ -72,8 +72,10 @@ class Storm:
         self.sim.now += seconds
 
     def publish(self) -> None:
-        pair = (self.any_provider(), self.sim.rng.choice(["web", "mobile", "batch"]))
-        self.sim.broker.heads[pair] = f"sha{next(self.numbers)}"
+        consumer = self.sim.rng.choice(["web", "mobile", "batch"])
+        # Often one consumer of all: then all want a place at the same moment.
+        for name in self.sim.providers if self.sim.rng.random() < 0.4 else [self.any_provider()]:
+            self.sim.broker.heads[name, consumer] = f"sha{next(self.numbers)}"
         self.sim.history.append(f"published: {self.sim.broker.heads}")
 
     def outage(self) -> None:

@@ -11,7 +11,7 @@ from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
 
 
-def places_of(snapshot: Snapshot, recent: Recent, namespace: str, broker: str) -> Places | None:
+def places_of(snapshot: Snapshot, recent: Recent, namespace: str, broker: str, limit: int | None) -> Places | None:
     """Counts the runs of all PactProviders of a PactBroker, and those that wait for their turn.
 
     The bodies are read as they are: an object whose spec does not parse can still have a run.
@@ -21,11 +21,11 @@ def places_of(snapshot: Snapshot, recent: Recent, namespace: str, broker: str) -
         recent: what was created and not told of yet: it holds a place already.
         namespace: of the PactBroker.
         broker: its name.
+        limit: its `spec.maxConcurrentRuns`.
 
     Returns:
         None if its runs are not limited.
     """
-    limit = _limit(snapshot, namespace, broker)
     if limit is None:
         return None
     taken, freed_at = set(), 0.0
@@ -40,7 +40,8 @@ def places_of(snapshot: Snapshot, recent: Recent, namespace: str, broker: str) -
     return Places(limit, frozenset(taken), tuple(_line(snapshot.bodies(names.PROVIDER, namespace), broker)), freed_at)
 
 
-def _limit(snapshot: Snapshot, namespace: str, broker: str) -> int | None:
+def limit_of(snapshot: Snapshot, namespace: str, broker: str) -> int | None:
+    """The `spec.maxConcurrentRuns` of a PactBroker as it is now; None for none that can be read."""
     body = snapshot.body(Key(names.BROKER, namespace, broker))
     limit = _mapping((body or {}).get("spec")).get("maxConcurrentRuns")
     return limit if isinstance(limit, int) and limit > 0 else None

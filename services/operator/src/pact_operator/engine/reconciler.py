@@ -19,7 +19,7 @@ from pact_operator.core.places import next_in_line
 from pact_operator.engine.execute import Done, Executor, Outcome
 from pact_operator.engine.gate import Gatekeeper, GateObserver
 from pact_operator.engine.gather import Gatherer
-from pact_operator.engine.places import broker_name, places_of
+from pact_operator.engine.places import broker_name, limit_of, places_of
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.recent import Recent
 from pact_operator.engine.snapshot import Body, Snapshot
@@ -128,7 +128,8 @@ class Reconciler:
 
     def _hint_next_in_line(self, namespace: str, broker: str) -> None:
         """A run has ended, or somebody has left the line: those whose turn it is now need not wait for the sweep."""
-        places = places_of(self.snapshot, self._recent, namespace, broker)
+        limit = limit_of(self.snapshot, namespace, broker)
+        places = places_of(self.snapshot, self._recent, namespace, broker, limit)
         for waiting in next_in_line(places) if places else ():
             self.hint(Key(names.PROVIDER, namespace, waiting.name), "place")
 
@@ -323,7 +324,10 @@ class Reconciler:
             nonlocal facts
             if not failed and isinstance(facts, ProviderFacts):
                 # Only now: since the broker was asked, others may have taken the places that all share.
-                places = places_of(self.snapshot, self._recent, key.namespace, facts.provider.spec.broker_ref.name)
+                # The limit is that of the PactBroker that was asked: it may be gone by now.
+                limit = facts.broker.spec.max_concurrent_runs if facts.broker else None
+                name = facts.provider.spec.broker_ref.name
+                places = places_of(self.snapshot, self._recent, key.namespace, name, limit)
                 facts = dataclasses.replace(facts, places=places)
             return decide(dataclasses.replace(facts, failed=failed))
 
