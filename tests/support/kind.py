@@ -151,9 +151,13 @@ class Kind:
 
     def open(self, namespace: str) -> None:
         """Let the provider of a namespace serve, now and in every Pod to come."""
+        self.open_later(namespace)
+        self.node.open_gates(namespace)
+
+    def open_later(self, namespace: str) -> None:
+        """Let the provider of a namespace serve in every Pod to come."""
         body = kubernetes.V1ConfigMap(metadata=kubernetes.V1ObjectMeta(name=GATE), data={"open": "yes"})
         self.kube.core.create_namespaced_config_map(namespace, body)
-        self.node.open_gates(namespace)
 
     def wait_at_gate(self, namespace: str) -> None:
         """Wait until the verifier of a namespace waits for its provider."""
