@@ -81,7 +81,7 @@ def test_every_namespace_that_runs_our_pods_admits_only_hardened_ones(kind: Kind
 @pytest.mark.parametrize(
     "soft",
     [
-        {"privileged": True},
+        {"privileged": True, "allowPrivilegeEscalation": True},
         {"allowPrivilegeEscalation": True},
         {"runAsUser": 0},
         {"capabilities": {"add": ["NET_RAW"]}},

@@ -4,13 +4,15 @@ What is done here works in the node that this project builds, whose PID 1 is a s
 systemd. Both have bash, cat and ctr.
 """
 
+import os
 import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import IO
 
 from pact_cluster.engine import Engine
 from pact_cluster.kind import NODE
@@ -110,8 +112,6 @@ class Node:
             env=base_environment() | self.engine.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
         ) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -125,9 +125,11 @@ class Node:
                 process.terminate()
 
 
-def _collect(stream: Iterable[str], words: set[str]) -> None:
-    for line in stream:
-        words.update(line.split("\0"))
+def _collect(stream: IO[bytes], words: set[str]) -> None:
+    rest = b""
+    while chunk := os.read(stream.fileno(), 65536):
+        *whole, rest = (rest + chunk).split(b"\0")
+        words.update(word.decode(errors="replace") for word in whole)
 
 
 def gate_script(name: str) -> list[str]:
