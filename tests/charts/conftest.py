@@ -1,11 +1,14 @@
 """The programs that the tests of the charts run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pact_cluster import ClusterError, Workspace, ensure_tools
 from tests.charts.charts import Helm
+from tests.support.apiserver import ApiServer, running_apiserver
 
 
 def _tool(name: str) -> Path:
@@ -26,3 +29,23 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 def helm_unittest() -> Path:
     """The helm-unittest program."""
     return _tool("helm-unittest")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A real API server that knows our kinds."""
+    with running_apiserver(tmp_path_factory.mktemp("charts-apiserver")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: ApiServer) -> Iterator[httpx.Client]:
+    """Its administrator, with namespaces in which only hardened Pods may run."""
+    with server.client() as client:
+        for name in ("pact-system", "pact-demo", "team-a", "team-b", "shop", "argocd"):
+            metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
+            answer = client.post(
+                "/api/v1/namespaces", json={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+            )
+            answer.raise_for_status()
+        yield client

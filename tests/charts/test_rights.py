@@ -117,7 +117,9 @@ def demo(helm: Helm) -> list[Manifest]:
     return [
         *helm.manifests("pact-operator", namespace="pact-system"),
         *helm.manifests("pact-broker", settings=["databaseClean.enabled=true", "pactBroker.create=true"]),
-        *helm.manifests("provider", release="flask-provider", settings=["pactProvider.create=true"]),
+        *helm.manifests(
+            "provider", release="flask-provider", settings=["pactProvider.create=true", "gate.enabled=true"]
+        ),
         *helm.manifests(
             "provider",
             release="fastapi-provider",
@@ -135,6 +137,7 @@ PODS = {
     "CronJob pact-demo/pact-broker-clean": "clean",
     "Deployment pact-demo/flask-provider": "flask",
     "Deployment pact-demo/fastapi-provider": "fastapi",
+    "Job pact-demo/flask-provider-gate": "gate",
     "PactProvider pact-demo/flask-provider": "verifier",
     "PactProvider pact-demo/fastapi-provider": "other verifier",
     "PactConsumer pact-demo/users-consumer": "consumer",
@@ -197,6 +200,7 @@ WAYS = {
     "verifier": {("broker", 9292), ("dns", 53)},
     "other verifier": {("broker", 9292), ("dns", 53)},
     "consumer": {("broker", 9292), ("dns", 53)},
+    "gate": {("operator", 8080), ("dns", 53)},
     "neighbour": {
         ("operator", 8080),
         ("broker", 9292),

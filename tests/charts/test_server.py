@@ -12,31 +12,13 @@ import yaml
 
 from tests.charts.charts import CHARTS, CI_CASES, CI_IDS, Helm, Manifest, pod_templates, title
 from tests.charts.test_rights import KINDS, OPERATOR
-from tests.support.apiserver import ApiServer, running_apiserver
+from tests.support.apiserver import ApiServer
 
 pytestmark = pytest.mark.apiserver
 
 # Kinds of others that a chart can make only where those others are installed.
 FOREIGN = {"Certificate", "Issuer", "PrometheusRule", "ServiceMonitor"}
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with running_apiserver(tmp_path_factory.mktemp("charts-apiserver")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ApiServer) -> Iterator[httpx.Client]:
-    with server.client() as client:
-        for name in ("pact-system", "pact-demo", "team-a", "team-b"):
-            metadata = {"name": name, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}
-            answer = client.post(
-                "/api/v1/namespaces", json={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
-            )
-            answer.raise_for_status()
-        yield client
 
 
 @pytest.fixture(scope="module")

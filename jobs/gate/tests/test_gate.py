@@ -156,6 +156,11 @@ def test_whatever_is_no_answer_never_allows(status: int, body: Any, retry: bool,
     assert "hidden-secret" not in answer.message + answer.next_step
 
 
+def test_a_refusal_counts_with_any_status_and_a_yes_only_with_200() -> None:
+    assert answer_of(404, BROKEN).outcome is Outcome.REFUSED
+    assert answer_of(403, ALLOWED).outcome is Outcome.CANNOT_TELL
+
+
 def test_an_answer_without_end_is_cut() -> None:
     assert answer_of(200, b'{"allowed": true, "verdict": "' + b"x" * (5 * 1024 * 1024)).outcome is Outcome.CANNOT_TELL
 
@@ -204,6 +209,12 @@ def test_it_waits_while_that_helps() -> None:
 def test_it_does_not_wait_for_what_waiting_does_not_mend() -> None:
     answer, told = waited([BROKEN])
     assert answer.outcome is Outcome.REFUSED
+    assert told == [0]
+
+
+def test_nothing_to_check_is_not_waited_for_though_the_gate_would_have_it_asked_again() -> None:
+    answer, told = waited([PENDING | {"verdict": "NothingToCheck"}])
+    assert answer.outcome is Outcome.NOTHING_TO_CHECK
     assert told == [0]
 
 

@@ -43,7 +43,7 @@ def main(env: Mapping[str, str]) -> int:
         line = f"{answer.verdict}: {answer.message}"
         changed, last = line != last, line
         # The final answer is told at the end, with everything around it.
-        if changed and answer.retry and not answer.allowed:
+        if changed and not answer.final:
             _say(progress(seconds, answer))
 
     signal.signal(signal.SIGTERM, _stop)

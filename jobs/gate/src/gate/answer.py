@@ -65,6 +65,11 @@ class Answer:
     contracts: tuple[Contract, ...] = ()
 
     @property
+    def final(self) -> bool:
+        """Whether asking again is of no use: nothing to check needs somebody who publishes a pact, not patience."""
+        return self.allowed or not self.retry or self.verdict == "NothingToCheck"
+
+    @property
     def outcome(self) -> Outcome:
         """How the Job ends with this answer."""
         if self.allowed:

@@ -11,7 +11,7 @@ import requests
 from requests.auth import AuthBase
 
 from gate import __version__
-from gate.answer import Answer, Outcome, clean, no_answer, read
+from gate.answer import Answer, clean, no_answer, read
 from gate.settings import Settings, SettingsError
 
 MAX_BODY: Final = 4 * 1024 * 1024
@@ -82,7 +82,8 @@ def _answer(settings: Settings, status: int, body: bytes) -> Answer:
         said = json.loads(body)
     except (ValueError, RecursionError):
         said = None
-    if status in (200, 403) and (answer := read(said)):
+    # A gate may refuse with any status; only 200 allows.
+    if (answer := read(said)) and (status == 200 or not answer.allowed):
         return answer
     detail = said.get("detail") if isinstance(said, dict) else None
     told = clean(detail, 500) if isinstance(detail, str) else ""
@@ -132,7 +133,7 @@ def wait(
         answer = ask(settings, session)
         elapsed = now() - start
         tell(elapsed, answer)
-        if answer.outcome is Outcome.ALLOWED or not answer.retry:
+        if answer.final:
             return answer
         left = settings.timeout - elapsed
         if left <= 0:
