@@ -5,7 +5,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -168,9 +168,9 @@ class StartOperator(Protocol):
     """Starts an operator, which ends with the context."""
 
     def __call__(
-        self, cluster: Callable[[KubernetesCluster], Recorder] = Recorder
+        self, cluster: Callable[[KubernetesCluster], Recorder] = Recorder, **more: Any
     ) -> AbstractAsyncContextManager[Running]:
-        """Args: cluster: what stands between the operator's engine and the API server."""
+        """Args: cluster: what stands between the operator's engine and the API server; more: further settings."""
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def start_operator(
     url = f"http://127.0.0.1:{port}"
 
     @asynccontextmanager
-    async def start(cluster: Callable[[KubernetesCluster], Recorder] = Recorder) -> AsyncIterator[Running]:
+    async def start(cluster: Callable[[KubernetesCluster], Recorder] = Recorder, **more: Any) -> AsyncIterator[Running]:
         settings = OperatorSettings(
             verifier_image="pact-operator/verifier:test",
             publisher_image="pact-operator/publisher:test",
@@ -201,7 +201,7 @@ def start_operator(
         )
         kubernetes = await KubernetesCluster.connect()
         running = Running(url, namespace, cluster(kubernetes))
-        task = asyncio.create_task(operate(settings, stop=running.stopping, cluster=running.recorder))
+        task = asyncio.create_task(operate(replace(settings, **more), stop=running.stopping, cluster=running.recorder))
         try:
             await eventually(lambda: _ready(url, task), "the operator is ready")
             yield running

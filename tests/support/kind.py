@@ -80,8 +80,9 @@ class Kind:
         return self.kube.objects("Pod", namespace, label_selector=selector)
 
     def jobs(self, namespace: str) -> list[Object]:
-        """The Jobs of a namespace, oldest first."""
-        return sorted(self.kube.objects("Job", namespace), key=lambda job: str(job["metadata"]["creationTimestamp"]))
+        """The operator's Jobs of a namespace, oldest first."""
+        jobs = self.kube.objects("Job", namespace, label_selector=f"{GROUP}/role")
+        return sorted(jobs, key=lambda job: str(job["metadata"]["creationTimestamp"]))
 
     # -- what tests make
 

@@ -27,6 +27,8 @@ class OperatorSettings:
         hook_url: base URL of the hook receiver as brokers reach it; empty means no webhooks.
         hook_token_file: file with the token that brokers send; None if there is none.
         gate_token_file: file with the token of those who ask the gate; None: nobody can ask it by HTTP.
+        admission_certificate_dir: folder with `tls.crt` and `tls.key` of the admission webhook; None: there is none.
+        admission_port: of the admission webhook.
         verifier_image: image of the verifier Job.
         publisher_image: image of the publisher.
         image_pull_policy: of both.
@@ -43,6 +45,8 @@ class OperatorSettings:
     hook_url: str = ""
     hook_token_file: Path | None = None
     gate_token_file: Path | None = None
+    admission_certificate_dir: Path | None = None
+    admission_port: int = 8443
     image_pull_policy: str = "IfNotPresent"
     log_level: str = "INFO"
     log_format: str = "plain"
@@ -74,6 +78,8 @@ class OperatorSettings:
             hook_url=hook_url,
             hook_token_file=token_file,
             gate_token_file=_file(env, "GATE_TOKEN_FILE", "whoever asks the gate sends"),
+            admission_certificate_dir=_certificate_dir(env, "ADMISSION_CERTIFICATE_DIR"),
+            admission_port=_port(env, "ADMISSION_PORT", 8443),
             image_pull_policy=_one_of(env, "IMAGE_PULL_POLICY", _PULL_POLICIES, "IfNotPresent"),
             log_level=_one_of(env, "LOG_LEVEL", _LEVELS, "INFO"),
             log_format=_one_of(env, "LOG_FORMAT", _FORMATS, "plain"),
@@ -129,6 +135,19 @@ def _file(env: Mapping[str, str], name: str, who: str) -> Path | None:
     if not content:
         raise SettingsError(f"{PREFIX}{name} names {value}, which is empty: put the token that {who} into it.")
     return path
+
+
+def _certificate_dir(env: Mapping[str, str], name: str) -> Path | None:
+    value = _text(env, name)
+    if not value:
+        return None
+    folder = Path(value)
+    for file in ("tls.crt", "tls.key"):
+        if not (folder / file).is_file():
+            raise SettingsError(
+                f"{PREFIX}{name} names {value}, which has no {file}: mount a Secret of type kubernetes.io/tls there."
+            )
+    return folder
 
 
 def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...], default: str) -> str:

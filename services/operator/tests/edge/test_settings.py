@@ -24,6 +24,16 @@ def test_images_are_all_that_is_needed() -> None:
     assert (settings.log_level, settings.log_format, settings.image_pull_policy) == ("INFO", "plain", "IfNotPresent")
 
 
+def test_the_admission_webhook_needs_certificate_and_key(tmp_path: Path) -> None:
+    env = IMAGES | {"PACT_OPERATOR_ADMISSION_CERTIFICATE_DIR": str(tmp_path)}
+    for file in ("tls.crt", "tls.key"):
+        with pytest.raises(SettingsError, match=f"has no {file}: mount a Secret"):
+            OperatorSettings.load(env)
+        (tmp_path / file).write_text("x", encoding="utf-8")
+    settings = OperatorSettings.load(env)
+    assert (settings.admission_certificate_dir, settings.admission_port) == (tmp_path, 8443)
+
+
 def test_every_variable_counts(token: str) -> None:
     settings = OperatorSettings.load(
         {

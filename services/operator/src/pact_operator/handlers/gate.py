@@ -39,7 +39,7 @@ def add_gate(app: FastAPI, gate: Gatekeeper, token: HookToken) -> None:
             raise HTTPException(
                 404,
                 "The gate does not answer by HTTP: start the operator with PACT_OPERATOR_GATE_TOKEN_FILE "
-                "(the chart's gate.enabled) to have it do so.",
+                "to have it do so, as the chart does.",
             )
         if not token.matches(_sent(request)):
             raise HTTPException(

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import logging
 import signal
+import ssl
 import sys
 import threading
 import time
 from collections.abc import Generator
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import kopf
 import uvicorn
+from fastapi import FastAPI
 
 from pact_operator.adapters.brokers import BrokerThreads
 from pact_operator.adapters.clock import SystemClock
@@ -21,6 +24,7 @@ from pact_operator.core.facts import Key, Settings
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
 from pact_operator.handlers import lifecycle, watches
+from pact_operator.handlers.admission import Certificate, create_admission_app
 from pact_operator.handlers.hooks import create_app
 from pact_operator.handlers.indexes import IndexSnapshot
 from pact_operator.hooktoken import HookToken
@@ -102,21 +106,14 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
         observer=metrics,
     )
     watching = asyncio.Event()
-    server = _Server(
-        uvicorn.Config(
-            create_app(reconciler, token, metrics, watching.is_set, HookToken(settings.gate_token_file)),
-            host=settings.http_host,
-            port=settings.http_port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=2,
-            limit_concurrency=CONNECTIONS,
-        )
-    )
+    app = create_app(reconciler, token, metrics, watching.is_set, HookToken(settings.gate_token_file))
+    servers = {"http": _Server(_http(app, settings, settings.http_port))}
+    if settings.admission_certificate_dir is not None:
+        admission = create_admission_app(reconciler.gate, snapshot)
+        servers["admission"] = _Server(_https(admission, settings, settings.admission_certificate_dir))
     parts = {
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
-        asyncio.create_task(server.serve(), name="http"),
+        *(asyncio.create_task(server.serve(), name=name) for name, server in servers.items()),
         asyncio.create_task(_open(reconciler, snapshot, kubernetes, settings, watching), name="opening"),
     }
     signals = asyncio.create_task(_obey_signals(stop, watching), name="signals")
@@ -142,7 +139,8 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
     finally:
         signals.cancel()
         stop.set()
-        server.should_exit = True
+        for server in servers.values():
+            server.should_exit = True
         await _end(parts)
         brokers.close()
 
@@ -218,6 +216,37 @@ def _facts(settings: OperatorSettings, token: HookToken) -> Settings:
         hook_url=settings.hook_url,
         hook_token_digest=token.digest(),
     )
+
+
+def _http(app: FastAPI, settings: OperatorSettings, port: int, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        limit_concurrency=CONNECTIONS,
+        **more,
+    )
+
+
+def _https(app: FastAPI, settings: OperatorSettings, folder: Path) -> uvicorn.Config:
+    """The same behind a certificate that may be renewed while it serves.
+
+    Raises:
+        RuntimeError: the certificate cannot be used.
+    """
+    try:
+        certificate = Certificate(folder)
+        paths = {"ssl_certfile": folder / "tls.crt", "ssl_keyfile": folder / "tls.key"}
+        config = _http(app, settings, settings.admission_port, **paths)
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise RuntimeError(f"The certificate of the admission webhook in {folder} cannot be used: {error}") from error
+    config.ssl = certificate.context
+    return config
 
 
 class _Server(uvicorn.Server):
