@@ -163,14 +163,6 @@ async def _measure(running: Running, version: str) -> tuple[str, Any]:
     return ("Successful" if result["allowed"] else "Inconclusive"), result
 
 
-async def test_argo_rollouts_understands_the_answer(asked: Start) -> None:
-    async with asked() as running:
-        assert (await _measure(running, "p1"))[0] == "Successful"
-        phase, result = await _measure(running, "p2")
-        assert (phase, result["verdict"]) == ("Failed", "Broken")
-        assert (await _measure(running, "p3"))[0] == "Inconclusive", "waiting helps: it is being verified"
-
-
 # --- Flagger: pkg/controller/webhook.go of the version that tests/charts/test_gate_examples.py names -----------------
 
 
@@ -196,10 +188,14 @@ async def _confirm(running: Running, version: str) -> tuple[bool, str]:
     return answer.status_code <= 202, answer.text
 
 
-async def test_flagger_understands_the_answer(asked: Start) -> None:
+async def test_argo_rollouts_and_flagger_understand_the_answers(asked: Start) -> None:
     async with asked() as running:
+        assert (await _measure(running, "p1"))[0] == "Successful"
         assert (await _confirm(running, "p1"))[0]
+        phase, result = await _measure(running, "p2")
+        assert (phase, result["verdict"]) == ("Failed", "Broken")
         goes, said = await _confirm(running, "p2")
         assert not goes
         assert "ContractBroken" in said, "the reason is in what Flagger logs"
+        assert (await _measure(running, "p3"))[0] == "Inconclusive", "waiting helps: it is being verified"
         assert not (await _confirm(running, "p3"))[0]
