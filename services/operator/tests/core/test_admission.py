@@ -121,6 +121,15 @@ def test_a_pass_by_rule_is_told_too() -> None:
     assert "(CannotTell): The broker is away. It may go, as spec.gate.whenCannotTell" in said.warnings[0]
 
 
+def test_a_no_names_no_environment_that_it_does_not_know() -> None:
+    facts = GateFacts(
+        Question("users", "2", ""), Obstacle(Reason.BROKER_NOT_FOUND, "There is no PactBroker."), GateSpec(), NOW
+    )
+    assert respond(Inquiry(), [decide(facts)]).message.startswith(
+        "users 2 may not be rolled out (CannotTell): There is"
+    )
+
+
 def test_texts_are_bounded_and_fit_for_a_header() -> None:
     said = Response(False, "x\n" * 5000, ("warning\x00\n" + "y" * 5000,)).as_review("u")["response"]
     assert len(said["status"]["message"]) <= 1500

@@ -160,8 +160,10 @@ def _let_pass(decision: Decision) -> str:
 
 def _refusal(decision: Decision) -> str:
     wait = " Try again in a while." if decision.retry else ""
+    environment = decision.question.environment
+    where = f"go to {environment}" if environment else "be rolled out"
     return (
-        f"{_who(decision)} may not go to {decision.question.environment} ({decision.verdict}): "
+        f"{_who(decision)} may not {where} ({decision.verdict}): "
         f"{_sentence(decision.message)} What to do: {_sentence(decision.next_step)}{wait}"
     )
 
