@@ -610,8 +610,10 @@ class _Standing:
         """Pacticipant -> versions deployed, or released and supported, in any of some environments, each once."""
         found: dict[str, dict[str, None]] = {}
         for environment in environments:
-            for one in (*self.deployed(client, environment), *self.released(client, environment)):
-                found.setdefault(one.pacticipant, {})[one.version] = None
+            for deployed in self.deployed(client, environment):
+                found.setdefault(deployed.pacticipant, {})[deployed.version] = None
+            for released in self.released(client, environment):
+                found.setdefault(released.pacticipant, {})[released.version] = None
         return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
 
 
