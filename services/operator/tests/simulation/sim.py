@@ -211,7 +211,7 @@ class Sim:
 
     def _seed_objects(self) -> None:
         limit = self.rng.choice([None, None, 1, 2])
-        self.broker_spec = {
+        self.broker_spec: dict[str, Any] = {
             "url": "http://broker",
             "webhook": {"enabled": self.rng.random() < 0.7},
             **({"environment": {"name": "production"}} if self.has_environment else {}),
