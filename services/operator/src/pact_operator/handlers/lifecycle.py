@@ -7,10 +7,11 @@ import kopf
 
 from pact_operator.api import names
 
-API_AWAY_SECONDS: Final = (1.0, 1.0, 2.0, 3.0, *(5.0,) * 60)
-"""Between two tries to reach the API server; after the last the process ends. An API server is away for some minutes
-when its node is upgraded. A process that ended sooner would come back to nothing and end again, ever more seldom: it
-could then be away for five minutes after the API server is back. No wait is long, so that the watches are back soon."""
+API_WAITS: Final = (1.0, 1.0, 2.0, 3.0, *(5.0,) * 60)
+"""Seconds between two tries to reach the API server; after the last the process ends. An API server is away for some
+minutes when its node is upgraded. A process that ended sooner would come back to nothing and end again, ever more
+seldom: it could then be away for five minutes after the API server is back. No wait is long, so that the watches are
+back soon."""
 
 
 class NoEssence(kopf.DiffBaseStorage):
@@ -49,8 +50,8 @@ async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
+    settings.networking.error_backoffs = API_WAITS
     settings.watching.chunk_size = 100  # of a list, so that its JSON does not stand in memory as a whole
-    settings.networking.error_backoffs = API_AWAY_SECONDS
     for group, plural in (("batch", "jobs"), ("", "pods")):
         settings.watching.label_selectors[group, "v1", plural] = names.LABEL_ROLE
 
