@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from brokerclient import BranchVersion, Version
-from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, rolled_out, settled
+from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, in_record, rolled_out, settled
 from pact_cluster.demo_broker import Verdict, failure_text, version_to_publish
 from pact_cluster.demo_kube import condition
 from pact_cluster.demo_releases import broker, consumer, operator, provider
@@ -130,6 +130,41 @@ def test_a_rollout_is_over_when_only_its_own_pods_are_left(status: dict[str, int
     found = {"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
     assert rolled_out("d", {"d": found}) is expected
     assert rolled_out("another", {"d": found}) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "running", "observed", "expected"),
+    [
+        ("True", "DeploymentRecorded", "1", 2, True),
+        ("True", "DeploymentRecorded", "0", 2, False),
+        ("True", "NothingDeployed", None, 2, False),
+        ("False", "Drift", "1", 2, False),
+        ("Unknown", "Recording", "1", 2, False),
+        ("True", "DeploymentRecorded", "1", 1, False),
+    ],
+)
+def test_what_runs_is_in_the_record_when_its_own_version_is(
+    status: str, reason: str, running: str | None, observed: int, expected: bool
+) -> None:
+    body = pact_provider()
+    told = {"type": "Recorded", "status": status, "reason": reason, "observedGeneration": observed}
+    body["status"]["conditions"].append(told)
+    body["status"]["deployment"] = {"environment": "demo", "running": running, "inBroker": ["1"]}
+    assert in_record(body, "1") is expected
+    assert not in_record(None, "1")
+
+
+def test_what_runs_stands_beside_what_the_broker_holds() -> None:
+    body = pact_provider()
+    body["status"]["conditions"].append({"type": "Recorded", "status": "False", "reason": "Drift"})
+    body["status"]["deployment"] = {"environment": "demo", "running": "2", "inBroker": ["0", "1"]}
+    output = io.StringIO()
+    View(Console(file=output, width=120)).deployments([body, pact_provider()])
+    lines = [[cell.strip() for cell in line.split("│")] for line in output.getvalue().splitlines() if "│" in line]
+    assert [cells[1:-1] for cells in lines] == [
+        ["p", "demo", "2", "0, 1", "Drift"],
+        ["p", "", "nothing", "nothing", "-"],
+    ]
 
 
 def verdict(version: str, *, success: bool, sha: str = "sha") -> Verdict:

@@ -11,7 +11,7 @@ from functools import partial
 
 from brokerclient import BrokerClient
 from pact_cluster import demo_broker, demo_releases
-from pact_cluster.demo_kube import Condition, Kube, Object, condition
+from pact_cluster.demo_kube import Condition, Kube, Object, WaitedTooLongError, condition
 from pact_cluster.demo_releases import CONSUMER, DEMO, FASTAPI, PROVIDERS, RESTRICTED, SYSTEM, Helm
 from pact_cluster.demo_source import content_version, patched
 from pact_cluster.demo_view import Row, View, broken, describe_excerpt, rows
@@ -30,6 +30,7 @@ PLAIN, CHANGED = "1.0.0", "1.1.0"
 _BROKER_SECONDS = 180.0
 _PUBLISH_SECONDS = 180.0
 _VERDICT_SECONDS = 240.0
+_RECORD_SECONDS = 120.0
 _SHOWN_ROWS = 12
 _FINAL_STATES = {"Verified", "Failed", "PendingFailed"}
 # What no patience mends: a person has to change something.
@@ -154,6 +155,7 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
             "Broker ready",
             "Consumer (helm), its pact tests, publication",
             "Verification of the contracts",
+            "What runs, recorded in the broker",
         ],
     )
     view = View()
@@ -165,9 +167,12 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
             with demo_broker.connected(workspace, run.kube, DEMO) as client:
                 wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
                 with progress.step() as step:
-                    providers = verdicts(run, wanted, PROVIDERS, Told(step, report))
+                    verdicts(run, wanted, PROVIDERS, Told(step, report))
+                with progress.step() as step:
+                    providers = recorded(run, PROVIDERS, Told(step, report))
                 found = _matrix(client, providers)
     view.matrix(found)
+    view.deployments(providers.values())
     view.timings(progress.timings)
     failures = broken(providers)
     if failures:
@@ -177,6 +182,7 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
         )
         return 1
     view.say(f"{CONSUMER} {version} and both providers keep their contracts, verified in the cluster.")
+    view.say("The broker holds as deployed what runs: no drift.")
     view.say('Look around:   eval "$(.venv/bin/python -m pact_cluster env)"; kubectl get pact -A')
     view.say("What is next:  make demo-break   (a consumer expects a field that no provider serves)")
     return 0
@@ -278,6 +284,7 @@ def demo_fix(workspace: Workspace, report: Reporter | None = None) -> int:
             "The demo that runs",
             "Image of a FastAPI provider that serves $.email",
             "Provider (helm) and the verification of its contract",
+            "What runs, recorded in the broker",
         ],
     )
     view = View()
@@ -292,10 +299,13 @@ def demo_fix(workspace: Workspace, report: Reporter | None = None) -> int:
             with progress.step() as step:
                 Helm(workspace).apply(demo_releases.provider(FASTAPI, image))
                 told = Told(step, report)
-                providers = verdicts(run, wanted, PROVIDERS, told, versions={FASTAPI: version})
+                verdicts(run, wanted, PROVIDERS, told, versions={FASTAPI: version})
+            with progress.step() as step:
+                providers = recorded(run, PROVIDERS, Told(step, report))
             found = _matrix(client, providers)
     view.matrix(found)
     view.objects(providers.values())
+    view.deployments(providers.values())
     view.timings(progress.timings)
     failures = {item.provider for item in broken(providers)}
     if FASTAPI in failures:
@@ -330,6 +340,7 @@ def demo_status(workspace: Workspace, report: Reporter | None = None) -> int:
         view.objects(objects)
         with demo_broker.connected(workspace, run.kube, DEMO) as client:
             view.matrix(_matrix(client, run.providers()))
+        view.deployments(run.providers().values())
     return 0
 
 
@@ -492,6 +503,45 @@ def verdicts(
 
     what, look = f"a verdict on {' and '.join(names)}", f"kubectl -n {DEMO} get pact,jobs,pods"
     return run.kube.wait("PactProvider", DEMO, judge, what=what, look=look, seconds=_VERDICT_SECONDS, seen=seen)
+
+
+def recorded(run: Session, names: Collection[str], seen: Told) -> dict[str, Object]:
+    """Wait until the broker holds as deployed what runs of each provider.
+
+    Args:
+        run: The session.
+        names: The providers.
+        seen: Told the progress.
+
+    Returns:
+        The PactProviders by pacticipant.
+
+    Raises:
+        ClusterError: It does not in time; the message says what it holds.
+    """
+    expected = _current_versions(run)
+
+    def judge(state: Mapping[str, Object]) -> dict[str, Object] | None:
+        found = {item["spec"]["pacticipant"]: item for item in state.values()}
+        waits = [name for name in names if not in_record(found.get(name), expected.get(name, ""))]
+        if waits:
+            last[:] = [f"{name} {condition(found.get(name), 'Recorded')}" for name in waits]
+            seen("; ".join(last))
+        return None if waits else found
+
+    last: list[str] = []
+    what, look = f"the record of {' and '.join(names)}", f"kubectl -n {DEMO} describe pactproviders"
+    try:
+        return run.kube.wait("PactProvider", DEMO, judge, what=what, look=look, seconds=_RECORD_SECONDS)
+    except WaitedTooLongError as error:
+        raise ClusterError(f"{error} Of the record is said: {'; '.join(last)}") from error
+
+
+def in_record(found: Object | None, version: str) -> bool:
+    """Whether the broker holds as deployed the one version that is rolled out, as a PactProvider shows it."""
+    told = condition(found, "Recorded")
+    shown = (found or {}).get("status", {}).get("deployment") or {}
+    return told.current and told.status == "True" and shown.get("running") == version
 
 
 def settled(found: Object | None, content_sha: str, version: str) -> bool:

@@ -68,6 +68,7 @@ def broker(images: Mapping[str, str]) -> Release:
         "pactBroker": {
             "create": True,
             "environment": {"name": "demo", "displayName": "The demo's namespace"},
+            "recording": {"mode": "Record"},
             "webhook": {"enabled": True},
         },
         "networkPolicy": {"extraIngressFrom": [{"namespaceSelector": {"matchLabels": USES_BROKER}}]},

@@ -189,6 +189,24 @@ class View:
             )
         self.console.print(table)
 
+    def deployments(self, found: Iterable[Object]) -> None:
+        """What runs beside what the broker holds as deployed."""
+        table = Table(title="What runs, and what the broker holds as deployed", title_justify="left")
+        for column in ("pacticipant", "environment", "runs", "broker", "recorded"):
+            table.add_column(column, overflow="fold")
+        colours = {"True": "green", "False": "red"}
+        for item in found:
+            told = condition(item, "Recorded")
+            shown = item.get("status", {}).get("deployment") or {}
+            table.add_row(
+                item["spec"]["pacticipant"],
+                shown.get("environment", ""),
+                shown.get("running") or "nothing",
+                ", ".join(shown.get("inBroker") or []) or "nothing",
+                f"[{colours.get(told.status, 'yellow')}]{told.reason or '-'}[/]",
+            )
+        self.console.print(table)
+
     def timings(self, steps: Sequence[tuple[str, float]]) -> None:
         """How long each step took."""
         table = Table(title="Where the time went", title_justify="left")
