@@ -610,10 +610,10 @@ class _Standing:
         """Pacticipant -> versions deployed, or released and supported, in any of some environments, each once."""
         found: dict[str, dict[str, None]] = {}
         for environment in environments:
-            for deployed in self.deployed(client, environment):
-                found.setdefault(deployed.pacticipant, {})[deployed.version] = None
-            for released in self.released(client, environment):
-                found.setdefault(released.pacticipant, {})[released.version] = None
+            there: list[DeployedVersion | ReleasedVersion] = [*self.deployed(client, environment)]
+            there += self.released(client, environment)
+            for one in there:
+                found.setdefault(one.pacticipant, {})[one.version] = None
         return {pacticipant: tuple(versions) for pacticipant, versions in found.items()}
 
 
