@@ -103,6 +103,50 @@ async def test_a_quiet_sweep_of_what_is_recorded_asks_two_questions_too(
     assert await drain(world, reconciler, queue) == [], "a Deployment that only says that it is still there"
 
 
+async def test_the_gate_costs_a_quiet_sweep_nothing_and_a_change_reaches_consumers_too(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    broker = scene(world, 3)
+    world.objects[broker]["spec"] |= {"environment": {"name": "test"}, "recording": {"mode": "Off"}}
+    for number in range(3):
+        spec = {"brokerRef": {"name": "broker"}, "pacticipant": f"c{number}", "version": {"value": "1"}}
+        world.put(names.CONSUMER, f"c{number}", {**spec, "template": {"spec": {"containers": [{"name": "t"}]}}})
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    await drain(world, reconciler, queue)
+    for key, body in world.objects.items():
+        if key.kind == names.CONSUMER:  # a look at a Job that runs is planned by time
+            body["status"] = {**body["status"], "run": {**body["status"]["run"], "finishedAt": "1970-01-12T00:00:00Z"}}
+            body["status"]["conditions"][0] |= {"status": "True", "reason": "Published"}
+    clock.time += 120
+    await drain(world, reconciler, queue)
+    for _ in range(3):
+        world.calls.clear()
+        clock.time += 30
+        assert [key.kind for key in await drain(world, reconciler, queue)] == [names.BROKER]
+        assert not world.called("can_i_deploy")
+    world.counted = "11 results"
+    clock.time += 30
+    assert len(await drain(world, reconciler, queue)) == 7
+    assert len(world.called("can_i_deploy")) == 6
+
+
+async def test_who_asked_the_gate_in_vain_asks_again_though_nothing_has_changed(
+    world: Any, reconciler: Reconciler, queue: KeyedQueue[Key], clock: Any
+) -> None:
+    broker = scene(world, 2)
+    world.objects[broker]["spec"] |= {"environment": {"name": "test"}, "recording": {"mode": "Off"}}
+    world.errors["can_i_deploy"] = BrokerFailureError(Failure(Trouble.UNAVAILABLE, "away"))
+    for key in list(world.objects):
+        reconciler.hint_object(key, world.objects[key])
+    await drain(world, reconciler, queue)
+    world.errors.clear()
+    clock.time += 30
+    assert len(await drain(world, reconciler, queue)) == 3
+    clock.time += 30
+    assert len(await drain(world, reconciler, queue)) == 1
+
+
 async def test_a_start_looks_at_everybody_once_and_at_the_broker_first(
     world: Any, reconciler: Reconciler, queue: KeyedQueue[Key]
 ) -> None:
