@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from pact_operator.api.reasons import Reason
-from tests.charts.charts import ROOT, Helm, PodTemplate, pod_templates
+from tests.charts.charts import ROOT, Helm, PodTemplate, of_kind, pod_templates
 from tests.charts.security import hardened, restricted
 from tests.support.gomodule import module
 
@@ -20,6 +20,11 @@ ROLLOUTS: Final = (
     "github.com/argoproj/argo-rollouts",
     "v1.8.3",
     "h1:blbtQva4IK9r6gFh+dWkCrLnFdPOWiv9ubQYu36qeaA=",
+)
+CERT_MANAGER: Final = (
+    "github.com/cert-manager/cert-manager",
+    "v1.18.2",
+    "h1:H2P75ycGcTMauV3gvpkDqLdS3RSXonWF2S49QGA1PZE=",
 )
 FLAGGER: Final = ("github.com/fluxcd/flagger", "v1.41.0", "h1:oER1/QCK6AmooATKtOalu4i+fVL388wgk1yaErw06Tw=")
 
@@ -35,18 +40,22 @@ def documents(path: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def definitions(client: httpx.Client) -> httpx.Client:
-    """The API server with the kinds of Argo Rollouts and Flagger, as these projects have published them."""
-    rollouts, flagger = module(*ROLLOUTS), module(*FLAGGER)
+    """The API server with the kinds of Argo Rollouts, Flagger and cert-manager, as these have published them."""
+    rollouts, flagger, cert_manager = module(*ROLLOUTS), module(*FLAGGER), module(*CERT_MANAGER)
     paths = [
         rollouts / "manifests/crds/rollout-crd.yaml",
         rollouts / "manifests/crds/analysis-template-crd.yaml",
         flagger / "artifacts/flagger/crd.yaml",
+        cert_manager / "deploy/crds/crd-certificates.yaml",
+        cert_manager / "deploy/crds/crd-issuers.yaml",
     ]
     base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for path in paths:
         for body in yaml.load_all(
             path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         ):
+            # cert-manager's are templates of its chart, but only there.
+            body["metadata"].pop("labels", None)
             answer = client.post(base, json=body)
             assert answer.status_code == 201, f"{path.name}: {answer.text}"
     return client
@@ -96,6 +105,16 @@ def test_the_example_chart_makes_a_hardened_hook_that_an_api_server_takes(helm: 
     assert env["GATE_VERSION"] == "1.2.0"
     assert _send(client, job, "jobs").status_code == 201
     assert helm.manifests(EXAMPLES / "helm", settings=["gate.enabled=false"]) == []
+
+
+@pytest.mark.apiserver
+def test_cert_manager_would_take_what_the_operators_chart_asks_of_it(helm: Helm, definitions: httpx.Client) -> None:
+    settings = ["admission.enabled=true", "admission.certManager.enabled=true"]
+    bodies = of_kind(helm.manifests("pact-operator", namespace="shop", settings=settings), "Issuer", "Certificate")
+    assert len(bodies) == 2
+    for body in bodies:
+        answer = _send(definitions, body, f"{body['kind'].lower()}s")
+        assert answer.status_code == 201, answer.text
 
 
 def _hooks(helm: Helm) -> Iterator[PodTemplate]:
