@@ -18,6 +18,7 @@ from pact_operator.api import names
 from pact_operator.api.v1alpha1 import PactBroker, Selector
 from pact_operator.core.facts import (
     Contract,
+    Deployed,
     Failure,
     GateRow,
     Key,
@@ -31,6 +32,7 @@ from pact_operator.core.facts import (
 from pact_operator.core.measures import Ended
 from pact_operator.core.plan_broker import GIVE_UP_SECONDS, webhook_uuid
 from pact_operator.core.times import parse, rfc3339
+from pact_operator.engine.gather import workload_facts
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import MODELS, Reconciler
 from pact_operator.engine.snapshot import Body
@@ -125,7 +127,8 @@ class Snapshot:
         return self._owned("Pod", role, owner)
 
     def workload(self, namespace: str, name: str) -> WorkloadFacts | None:
-        return None
+        body = self.seen.get(("Deployment", name))
+        return workload_facts(body) if body else None
 
     def _owned(self, kind: str, role: str, owner: str) -> list[Body]:
         return [
@@ -150,7 +153,24 @@ class Broker:
     main_branches: dict[str, str] = field(default_factory=dict)
     webhooks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     environments: set[str] = field(default_factory=set)
+    held: dict[str, list[Deployed]] = field(default_factory=lambda: defaultdict(list))
+    """Provider -> what is recorded as deployed in the environment of the PactBroker."""
+    records: int = 0
+    """How many records of deployments were ever made."""
     down: bool = False
+
+    def record(self, name: str, version: str) -> bool:
+        """Records a deployment; returns whether that changed anything."""
+        if [one.version for one in self.held[name]] == [version]:
+            return False
+        self.records += 1
+        self.held[name] = [Deployed(f"d{self.records}", version)]
+        return True
+
+    def undeploy(self, uuid: str) -> None:
+        """Takes a record back."""
+        for name, held in self.held.items():
+            self.held[name] = [one for one in held if one.uuid != uuid]
 
     def publish(self, pair: Pair, success: bool) -> None:
         self.results[pair] = success
@@ -349,6 +369,8 @@ class Sim:
             return
         if kind in OURS:
             self.reconciler.hint_object(Key(kind, NS, name), body)
+        elif kind == "Deployment":
+            self.reconciler.hint_workload(NS, name)
         else:
             self.reconciler.hint_child(NS, body["metadata"]["labels"], kind)
 
@@ -490,6 +512,14 @@ class Sim:
     def _unlucky(self, chance: float) -> bool:
         return self.rng.random() < chance
 
+    def records(self, name: str, version: str) -> None:
+        """The operator records a deployment."""
+        raise AssertionError("no version is read from a workload here")
+
+    def takes_back(self, uuid: str) -> None:
+        """The operator records an undeployment."""
+        raise Wrong("no version is read from a workload here")
+
     # -- invariants
 
     def check(self) -> None:
@@ -504,7 +534,7 @@ class Sim:
             assert count <= 1 + self.job_losses[name], f"Job {name} was created {count} times"
         active = [b for b in self.api.of(names.VERIFICATION) if not _over(b)]
         for name in self.providers:
-            bound = self.provider(name)["spec"]["run"]["maxConcurrent"] * (2 + len(self.broker.deployed[name]))
+            bound = self.provider(name)["spec"]["run"]["maxConcurrent"] * (1 + len(self.matters(name)))
             current = [b for b in active if b["spec"]["providerVersion"] == self.version(name)]
             assert len(current) <= bound, "runs pile up"
         limit = self.limit()
@@ -540,8 +570,6 @@ class Sim:
         for name in self.providers:
             if lack := self._lack_of(name):
                 return lack
-            if self.broker.main_branches.get(name) != self.main_branch_of(name):
-                return f"{name} has the main branch {self.broker.main_branches.get(name)}"
         broker = self.api.objects.get((names.BROKER, "broker"))
         if broker is None:
             return "there is no PactBroker"
@@ -568,12 +596,16 @@ class Sim:
         wanted_environments = {"production"} if self.has_environment else set()
         return None if self.broker.environments == wanted_environments else "the environment is missing"
 
-    def _lack_of(self, name: str) -> str | None:
+    def matters(self, name: str) -> list[str]:
+        """The versions of a provider that contracts are verified for."""
         status = self.provider(name).get("status") or {}
         candidates = [candidate["version"] for candidate in status.get("candidates", ())]
-        matter = list(dict.fromkeys([self.version(name), *self.broker.deployed[name], *candidates]))
+        return [self.version(name), *self.broker.deployed[name], *candidates]
+
+    def _lack_of(self, name: str) -> str | None:
+        status = self.provider(name).get("status") or {}
         wanted = {}
-        for version in matter:
+        for version in dict.fromkeys(self.matters(name)):
             for (provider, consumer), sha in self.broker.heads.items():
                 if provider != name:
                     continue
@@ -588,6 +620,8 @@ class Sim:
             return f"status shows {status.get('version')} {shown}, wanted {self.version(name)} {wanted}"
         if status.get("queuedSince"):
             return f"{name} still waits for a place"
+        if self.broker.main_branches.get(name) != self.main_branch_of(name):
+            return f"{name} has the main branch {self.broker.main_branches.get(name)}"
         said = {c["type"]: (c["status"], c["reason"]) for c in status.get("conditions", ())}.get("Deployable")
         if said != self.deployable(name, wanted):
             return f"Deployable of {name} is {said}, wanted {self.deployable(name, wanted)}"
@@ -740,7 +774,8 @@ class SimBrokers:
     async def fingerprint(self, broker: PactBroker) -> str | None:
         await self._ask("fingerprint")
         held = self.sim.broker
-        return str((sorted(held.heads.items()), sorted(held.published.items()), sorted(held.deployed.items())))
+        told = (held.heads, held.published, held.deployed, {name: len(held.held[name]) for name in self.sim.providers})
+        return str([sorted(one.items()) for one in told] + [held.records])
 
     async def contracts(
         self,
@@ -766,7 +801,35 @@ class SimBrokers:
 
     async def in_use(self, broker: PactBroker) -> Mapping[str, tuple[str, ...]]:
         await self._ask("in use")
-        return {name: tuple(versions) for name, versions in self.sim.broker.deployed.items()}
+        found = {name: list(versions) for name, versions in self.sim.broker.deployed.items()}
+        for name, held in self.sim.broker.held.items():
+            found[name] = [*(one.version for one in held), *found.get(name, ())]
+        return {name: tuple(versions) for name, versions in found.items()}
+
+    async def deployed(self, broker: PactBroker, environment: str) -> Mapping[str, tuple[Deployed, ...]]:
+        await self._ask("deployed")
+        answer = {name: tuple(held) for name, held in self.sim.broker.held.items()}
+        await Checkpoint()
+        return answer
+
+    async def has_version(self, broker: PactBroker, pacticipant: str, version: str) -> bool:
+        await self._ask("version")
+        return any(pair[2] == version for pair in self.sim.broker.published)
+
+    async def record_deployment(
+        self, broker: PactBroker, pacticipant: str, version: str, environment: str, instance: str | None
+    ) -> None:
+        await self._ask("record deployment")
+        try:
+            self.sim.records(pacticipant, version)
+        except AssertionError as error:
+            raise Wrong(str(error)) from error
+        await self._lost()
+
+    async def record_undeployment(self, broker: PactBroker, uuid: str) -> None:
+        await self._ask("record undeployment")
+        self.sim.takes_back(uuid)
+        await self._lost()
 
     async def main_branch(self, broker: PactBroker, pacticipant: str) -> str | None:
         await self._ask("main branch")

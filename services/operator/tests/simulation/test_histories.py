@@ -165,7 +165,7 @@ def calm(sim: Sim, seconds: float = 3 * 3600) -> None:
                 sim.advance(0)
         todo = [(what, name) for what, name in sim.work_of_kubernetes() if what != "ttl"]
         for what, name in todo:
-            if ("Job", name) in sim.api.objects:
+            if {("Job", name), ("Deployment", name)} & sim.api.objects.keys():
                 sim.kubernetes(what, name)
         sim.check()
         if (names.BROKER, "broker") not in sim.api.objects:
@@ -218,9 +218,7 @@ def quiet(sim: Sim) -> None:
     for name in sim.providers:
         of = [run for run in runs if run["metadata"]["labels"][names.LABEL_PROVIDER] == name]
         heads = [pair for pair in sim.broker.heads if pair[0] == name]
-        candidates = (sim.provider(name).get("status") or {}).get("candidates", ())
-        versions = 1 + len(sim.broker.deployed[name]) + len(candidates)
-        assert len(of) <= 8 + len(heads) * versions, "runs are not cleaned up"
+        assert len(of) <= 8 + len(heads) * len(sim.matters(name)), "runs are not cleaned up"
     owners = {run["metadata"]["uid"] for run in runs}
     assert all(job["metadata"]["ownerReferences"][0]["uid"] in owners for job in sim.api.of("Job")), "a Job leaked"
     assert {run["metadata"]["namespace"] for run in runs} <= {NS}
