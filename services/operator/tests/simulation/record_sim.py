@@ -201,8 +201,9 @@ class RecordSim(Sim):
         told = next((c for c in status.get("conditions", ()) if c["type"] == "Recorded"), {})
         drifts = bool(self.by_hand.get(name)) and told.get("reason") == "Drift"
         if body is None or body["spec"]["replicas"] == 0:
-            reasons = ("NothingDeployed",) if body else ("NothingDeployed", "WorkloadNotFound")
-            if not (drifts and held) and not (told.get("reason") in reasons and not held):
+            taken_back = told.get("reason") == "NothingDeployed" and not held
+            never_seen = told.get("reason") == "WorkloadNotFound" and (not held or bool(self.by_hand.get(name)))
+            if not taken_back and not (drifts and held) and not (body is None and never_seen):
                 return f"{name} runs nothing, {held} is recorded: {told}"
         else:
             runs = self.versions[name]
