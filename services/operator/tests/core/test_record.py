@@ -247,8 +247,13 @@ def test_a_request_is_not_answered_before_it_was_done(more: dict[str, Any]) -> N
     assert recorded(facts("0.9", last="1", request="now", **more)).deployment.request is None
 
 
-def test_a_request_where_all_is_well_is_answered() -> None:
-    assert recorded(facts("2", last="2", request="now")).deployment.request == "now"
+@pytest.mark.parametrize("request_", ["now", "n" * 100_000])
+def test_a_request_where_all_is_well_is_answered(request_: str) -> None:
+    told = recorded(facts("2", last="2", request=request_)).deployment
+    assert told.request is not None
+    assert len(told.request) < 200
+    assert recorded(facts("0.9", last=told, request=request_)).actions == (), "it was answered"
+    assert recorded(facts("0.9", last=told, request=f"{request_}!")).actions
 
 
 def test_a_record_that_fails_says_why_and_is_not_remembered() -> None:

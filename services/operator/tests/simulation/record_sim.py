@@ -198,7 +198,7 @@ class RecordSim(Sim):
         body = self.deployment(name)
         held = [one.version for one in self.broker.held[name]]
         status = self.provider(name).get("status") or {}
-        told = next((c for c in status.get("conditions", ()) if c["type"] == "Recorded"), {})
+        told: Mapping[str, Any] = next((c for c in status.get("conditions", ()) if c["type"] == "Recorded"), {})
         drifts = bool(self.by_hand.get(name)) and told.get("reason") == "Drift"
         if body is None or body["spec"]["replicas"] == 0:
             taken_back = told.get("reason") == "NothingDeployed" and not held

@@ -32,6 +32,7 @@ from pact_operator.core.facts import (
     Trouble,
     WorkloadFacts,
 )
+from pact_operator.core.naming import digest
 from pact_operator.core.outcome import known
 from pact_operator.core.rollout import Rollout
 from pact_operator.core.times import rfc3339
@@ -42,6 +43,7 @@ READ_BACK_SECONDS: Final = 1.0
 """After which what was recorded is read back from the broker."""
 MAX_SHOWN: Final = 10
 MAX_VERSION: Final = 1024
+MAX_REQUEST: Final = 128
 
 _WAITED_FOR: Final = {
     Reason.VERIFICATION_PENDING: "its verification is owed or running",
@@ -283,9 +285,16 @@ def _seen(facts: RecordFacts) -> bool:
     return facts.rollout is not None or any(last and last.workload == facts.workload for last in lasts)
 
 
+def _request(facts: RecordFacts) -> str | None:
+    """What a person's request is called in the status: an annotation may have 256 KiB."""
+    if not facts.request:
+        return None
+    return str(tidy(facts.request)) if len(facts.request) <= MAX_REQUEST else digest(facts.request)
+
+
 def _asked(facts: RecordFacts) -> bool:
-    answered = facts.last.request if facts.last else None
-    return bool(facts.request) and tidy(facts.request) != answered
+    request = _request(facts)
+    return request is not None and request != (facts.last.request if facts.last else None)
 
 
 def _shown(
@@ -323,7 +332,7 @@ def _shown(
         in_broker=[clean(one.version, MAX_VERSION) for one in mine][:MAX_SHOWN],
         recorded=tidy(kept),
         recorded_at=since if kept else None,
-        request=tidy(facts.request) if done and facts.request else last.request if last else None,
+        request=_request(facts) if done and facts.request else last.request if last else None,
     )
 
 
