@@ -455,6 +455,59 @@ def test_pact_that_the_core_cannot_read(bench: Bench) -> None:
     assert "cannot be read: Interaction 0 has no type attribute" in run.message["message"]
 
 
+def test_hostile_pacts_in_a_batch_spoil_none_of_the_others(bench: Bench) -> None:
+    """Pacts that are huge, deep, absurd, lead elsewhere or write into the log, each beside honest ones."""
+    elsewhere = Provider()
+    deep: Any = "x"
+    for _ in range(60):
+        deep = [deep]
+    large = "y" * 20_000_000
+    bench.provider.replies["/large"] = (200, {"x": large})
+    evil = "\x1b[2J\u202erm -rf\x00\n" + "z" * 5000
+    with_links = {"_links": {"pb:publish-verification-results": {"href": f"http://127.0.0.1:{elsewhere.port}/steal"}}}
+    first = bench.publish(get(), consumer="honest-a")
+    batch = [
+        bench.publish(get("/large", body={"x": large}), consumer="large"),
+        bench.publish(*[{**get(), "description": f"request {n}"} for n in range(300)], consumer="many"),
+        bench.publish(get(body=deep), consumer="deep"),
+        bench.publish({**get("/evil"), "description": evil}, consumer="evil"),
+        bench.publish({"description": "no type"}, consumer="unreadable"),
+        bench.publish(
+            {**get(), "request": {"method": "GET", "path": f"http://127.0.0.1:{elsewhere.port}/x"}}, consumer="ssrf"
+        ),
+        bench.publish({**get(), **with_links}, consumer="links"),
+        bench.publish(get(state="$(id)" + evil), consumer="state"),
+        bench.publish(
+            {
+                **get(body={"a": "aaaaaaaaaaaaaaaaaaaaaaaaaaaa!"}),
+                "response": {
+                    "status": 200,
+                    "body": {"content": {"name": "x"}, "contentType": "application/json", "encoded": False},
+                    "matchingRules": {"body": {"$.name": {"matchers": [{"match": "regex", "regex": "(a+)+$("}]}}},
+                },
+            },
+            consumer="regex",
+        ),
+    ]
+    bench.provider.replies[STATES] = (200, {})
+    last = bench.publish(get(), consumer="honest-z")
+    process = bench.start(first, *batch, last, PV_REQUEST_TIMEOUT_SECONDS="60")
+    stdout, stderr = process.communicate(timeout=280)
+    run = bench.checked(process.returncode, stdout, stderr)
+    assert run.code in (1, 75), run.stdout[:2000]
+    results = bench.results()
+    assert results["honest-a"] is True
+    assert results["honest-z"] is True, "what stands behind them has its result, too"
+    assert (results["large"], results["many"]) == (True, True)
+    assert (results["evil"], results["deep"]) == (False, False)
+    assert "unreadable" not in results
+    assert results.get("ssrf") is not True
+    assert elsewhere.asked == [], "nothing is sent to a host that a pact names"
+    assert "\x1b" not in stdout + stderr
+    assert "\u202e" not in stdout + stderr
+    elsewhere.die()
+
+
 def test_wrong_settings(bench: Bench) -> None:
     pact = bench.publish(message_interaction())
     for change, says in (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokerclient import BasicAuth, BrokerClient
+from brokerclient import BasicAuth, BearerAuth, BrokerClient
 from pact_operator.adapters.brokers import BrokerThreads
 from pact_operator.api import names
 from pact_operator.core.facts import Key, Settings
@@ -152,12 +152,10 @@ async def test_what_is_owed_and_held_is_read_through_them_too(
     assert found.main_branch == "trunk"
     [contract] = operator.world.objects[provider]["status"]["contracts"]
     assert (contract["consumer"], contract["state"]) == ("web", "Running")
-    [owed] = direct.pacts_for_verification("users", selectors=[{"mainBranch": True}])
-    pact = direct.get_pact(owed.url)
-    link = pact["_links"]["pb:publish-verification-results"]["href"]
-    direct.publish_verification_result(
-        "/" + link.split("/teams/shop/pacts/", 1)[-1], provider_version="1", success=False
-    )
+    with BrokerClient(front.url, auth=BearerAuth(WRITE_TOKEN), ca_file=str(front.authority)) as fronted:
+        [owed] = fronted.pacts_for_verification("users", selectors=[{"mainBranch": True}])
+        link = fronted.get_pact(owed.url)["_links"]["pb:publish-verification-results"]["href"]
+        fronted.publish_verification_result(link, provider_version="1", success=False)
     conditions = await operator.look(provider)
     assert conditions["Ready"]["reason"] == "ContractBroken"
     url = operator.world.objects[provider]["status"]["contracts"][0]["resultUrl"]

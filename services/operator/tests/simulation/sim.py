@@ -221,6 +221,8 @@ class Sim:
         self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
         self.token = "token-1"
+        self.verdicts = 0
+        """Runs whose verdict was written down."""
         self.left_behind = 0
         """Webhooks of PactBrokers that went while the broker was away."""
         self.broker.main_branches["orders"] = self.main_branch_of("orders")
@@ -713,6 +715,7 @@ class SimCluster:
             except AssertionError as error:
                 raise Wrong(f"{key}: {error}") from error
             self.sim.api.writes["status"] += 1
+            self.sim.verdicts += key.kind == names.VERIFICATION and "completionTime" in status
             self.sim.api.put({**body, "status": status})
         await self._after()
 
