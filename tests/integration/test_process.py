@@ -1,17 +1,21 @@
 """The operator as the process that a Deployment runs."""
 
 import asyncio
+import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.conftest import until
-from tests.integration.scene import make_provider
+from brokerclient import BrokerClient
+from tests.integration.conftest import GATE_TOKEN, until
+from tests.integration.scene import CONSUMER, PROVIDER, make_broker, make_provider, publish, verify
 from tests.support.apiserver import Api, ApiServer, eventually
 from tests.support.broker import free_port, source_path
 
@@ -23,10 +27,12 @@ Process = asyncio.subprocess.Process
 @pytest.fixture
 async def start(
     apiserver: ApiServer, namespace: str, tmp_path: Path
-) -> AsyncIterator[Callable[[], Awaitable[tuple[Process, str]]]]:
+) -> AsyncIterator[Callable[[], Awaitable[tuple[Process, str, str]]]]:
     started: list[Process] = []
+    token = tmp_path / "gate-token"
+    token.write_text(GATE_TOKEN, encoding="utf-8")
 
-    async def run() -> tuple[Process, str]:
+    async def run() -> tuple[Process, str, str]:
         port, health = free_port(), free_port()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -42,19 +48,26 @@ async def start(
                 "PACT_OPERATOR_LOG_FORMAT": "json",
                 "PACT_OPERATOR_HTTP_PORT": str(port),
                 "PACT_OPERATOR_HEALTH_PORT": str(health),
+                "PACT_OPERATOR_GATE_TOKEN_FILE": str(token),
             },
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=few_files,
         )
         started.append(process)
         await eventually(lambda: answers(f"http://127.0.0.1:{port}/readyz", process), "the operator is ready")
         await eventually(lambda: answers(f"http://127.0.0.1:{health}/healthz", process), "the operator is healthy")
-        return process, f"http://127.0.0.1:{health}/healthz"
+        return process, f"http://127.0.0.1:{health}/healthz", f"http://127.0.0.1:{port}"
 
     yield run
     for process in started:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def few_files() -> None:
+    """Less than a thousand connections need, as some container runtimes give; the process may raise it."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
 async def answers(url: str, process: Process) -> bool:
@@ -67,10 +80,10 @@ async def answers(url: str, process: Process) -> bool:
 
 
 async def test_it_works_until_it_is_told_to_end_and_then_ends_cleanly(
-    api: Api, namespace: str, start: Callable[[], Awaitable[tuple[Process, str]]]
+    api: Api, namespace: str, start: Callable[[], Awaitable[tuple[Process, str, str]]]
 ) -> None:
     await make_provider(api, namespace)
-    process, health = await start()
+    process, health, _ = await start()
     await eventually(until(api, "PactProvider", namespace, "users", "Ready", "BrokerNotFound"), "it works")
     async with httpx.AsyncClient(trust_env=False) as http:
         assert "secondsSinceLastLook" in (await http.get(health)).json()
@@ -84,6 +97,55 @@ async def test_it_works_until_it_is_told_to_end_and_then_ends_cleanly(
     body = await api.get("PactProvider", namespace, "users")
     assert "finalizers" not in body["metadata"]
     assert "annotations" not in body["metadata"], "no marks are left on the object"
+
+
+async def test_a_thousand_questions_at_once_are_a_thousand_answers_and_no_storm_for_the_broker(
+    api: Api, namespace: str, broker: BrokerClient, start: Callable[[], Awaitable[tuple[Process, str, str]]]
+) -> None:
+    publish(broker)
+    verify(broker)
+    place = broker.ensure_environment("production")
+    broker.record_deployment(CONSUMER, "c1", place.uuid)
+    await make_broker(api, namespace, broker.base_url, environment={"name": "production"})
+    process, _, url = await start()
+
+    async def ask(version: str) -> dict[str, Any]:
+        """A connection of its own for each, as that many pipelines have."""
+        address = f"/v1/gate/{namespace}/broker?pacticipant={PROVIDER}&version={version}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        head = f"GET {address} HTTP/1.1\r\nHost: x\r\nX-Pact-Gate-Token: {GATE_TOKEN}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.read()
+        writer.close()
+        return dict(json.loads(answer.partition(b"\r\n\r\n")[2]))
+
+    async def asked_of_the_broker() -> float:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            text = (await http.get(f"{url}/metrics")).text
+        sent = [line for line in text.splitlines() if 'operation="can_i_deploy"' in line and '="skipped"' not in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in sent if "_requests_total" in line)
+
+    async def allowed() -> bool:
+        return (await ask("p1"))["verdict"] == "Allowed"
+
+    await eventually(allowed, "the gate is open")
+    before = await asked_of_the_broker()
+    equal = await asyncio.gather(*(ask("p1") for _ in range(1000)))
+    # On a machine that has no time the broker may not answer in time: then all are told so.
+    assert {answer["verdict"] for answer in equal} <= {"Allowed", "CannotTell"}
+    assert await asked_of_the_broker() - before <= 100, "equal questions share answers"
+    different = await asyncio.gather(*(ask(f"p{number}") for number in range(1000)))
+    assert {answer["reason"] for answer in different} <= {
+        "Allowed",
+        "VersionNotInBroker",
+        "GateBusy",
+        "BrokerUnavailable",
+    }
+    assert [answer["version"] for answer in different] == [f"p{number}" for number in range(1000)]
+    await eventually(allowed, "the gate is as open as before")
+    process.send_signal(signal.SIGTERM)
+    _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert len(errors.decode().splitlines()) < 100, "the log tells of it in few lines, if at all"
 
 
 async def test_a_cluster_without_our_kinds_is_one_sentence(apiserver: ApiServer, tmp_path: Path) -> None:

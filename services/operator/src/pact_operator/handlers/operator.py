@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import ssl
 import sys
@@ -56,6 +57,9 @@ CONNECTIONS: Final = 1500
 """Connections at the same time to the HTTP endpoints; more are answered with 503. A pipeline of many services may ask
 the gate a thousand questions at once."""
 
+FILES: Final = 4096
+"""Open files, sockets included: those connections, the watches and the brokers'."""
+
 WORKERS: Final = 32
 """Looks at the same time. They mostly wait for the API server or a broker."""
 
@@ -79,12 +83,21 @@ async def operate(
         RuntimeError: a part ended by itself; whatever started the process should start it anew.
     """
     sys.setrecursionlimit(max(sys.getrecursionlimit(), NESTING))
+    _allow_files(FILES)
     kubernetes = await KubernetesCluster.connect()
     try:
         await kubernetes.require_kinds()
         await _run(settings, stop or asyncio.Event(), kubernetes, cluster or kubernetes)
     finally:
         await kubernetes.close()
+
+
+def _allow_files(wanted: int) -> None:
+    """Raises the limit of open files as far as it may be: some container runtimes give 1,024, sockets included."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == unlimited else min(wanted, hard), hard))
 
 
 async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: KubernetesCluster, api: Cluster) -> None:
