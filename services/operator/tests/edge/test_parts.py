@@ -36,23 +36,7 @@ async def fails() -> None:
     raise KeyError("metadata")
 
 
-async def test_the_opening_may_end_and_the_others_go_on_until_the_watches_do() -> None:
-    told = asyncio.Event()
-
-    async def watches() -> None:
-        await told.wait()
-
-    parts = {part("opening", ends), part("engine", goes_on), part("watches", watches)}
-    waiting = asyncio.create_task(operator._until_one_ends(parts))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert not waiting.done()
-    told.set()
-    await waiting
-    await operator._end(parts)
-
-
-@pytest.mark.parametrize("name", ["opening", "engine", "watches"])
+@pytest.mark.parametrize("name", ["lists", "engine", "watches"])
 async def test_a_part_that_fails_ends_the_operator(name: str) -> None:
     parts = {part(name, fails), part("other", goes_on)}
     with pytest.raises(RuntimeError, match=f"{name}.*failed.*metadata"):
@@ -126,3 +110,59 @@ async def test_what_went_before_the_watches_listed_it_is_not_waited_for(
     await asyncio.wait_for(await opened(listing, snapshot, reconciler, watching), 30)
     assert reconciler._opened.is_set()
     assert len(listing.namespaces) == 3
+
+
+async def test_what_went_without_a_word_of_the_watches_is_forgotten(
+    reconciler: Reconciler, queue: KeyedQueue[Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "COMPARE_SECONDS", 0.0)
+    monkeypatch.setattr(operator, "LISTED_SECONDS", 0.0)
+    snapshot, watching = IndexSnapshot(), asyncio.Event()
+    watching.set()
+    snapshot.pod_told(pod("1"))
+    provider = pod("2")
+    provider["object"]["kind"] = "PactProvider"
+    snapshot.object_told(provider)
+    refusal = ClusterError(0, "Unreachable", "The API server cannot be reached.")
+    listing = Listing({"1", "2"}, {"1", "2"}, refusal, {"2"})
+    comparing = asyncio.create_task(operator._compare(reconciler, snapshot, listing, SETTINGS, watching))  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        while snapshot.known() != {"2"}:  # noqa: ASYNC110  (it has no event of its own)
+            await asyncio.sleep(0)
+    assert queue.take() == Key("PactProvider", "team", "2")
+    assert len(listing.namespaces) == 4
+    # What is there, and what the watches have told of since the list was asked for, stays.
+    snapshot.pod_told(pod("2"))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert snapshot.known() == {"2"}
+    comparing.cancel()
+
+
+async def test_what_goes_while_it_is_listed_is_left_to_the_watches(
+    reconciler: Reconciler, queue: KeyedQueue[Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator, "COMPARE_SECONDS", 0.0)
+    monkeypatch.setattr(operator, "LISTED_SECONDS", 0.0)
+    snapshot, watching = IndexSnapshot(), asyncio.Event()
+    watching.set()
+    told = pod("1")
+    snapshot.pod_told(told)
+    provider = pod("2")
+    provider["object"]["kind"] = "PactProvider"
+    snapshot.object_told(provider)
+
+    class Leaving(Listing):
+        async def uids(self, kinds: Iterable[tuple[str, str, str]], namespaces: Sequence[str]) -> set[str]:
+            answer = await super().uids(kinds, namespaces)
+            if len(self.namespaces) == 2:
+                snapshot.pod_told({**told, "type": "DELETED"})
+            return answer
+
+    listing = Leaving({"1", "2"}, {"2"})
+    comparing = asyncio.create_task(operator._compare(reconciler, snapshot, listing, SETTINGS, watching))  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        while len(listing.namespaces) < 5:  # noqa: ASYNC110  (it has no event of its own)
+            await asyncio.sleep(0)
+    assert queue.take() is None, "nobody was told to look"
+    comparing.cancel()

@@ -57,6 +57,14 @@ class Groups(Generic[T]):
         found = self._groups.get(group)
         return found[next(reversed(found))] if found else None
 
+    def uids(self) -> set[str]:
+        """Those of all items."""
+        return set(self._places)
+
+    def items(self) -> list[T]:
+        """All items."""
+        return [self._groups[groups[0]][uid] for uid, groups in self._places.items()]
+
     def _leave(self, uid: str, group: Hashable) -> None:
         del self._groups[group][uid]
         if not self._groups[group]:
@@ -127,6 +135,24 @@ class IndexSnapshot:
             self._seen = None
             return True
         return False
+
+    def known(self) -> set[str]:
+        """The UIDs of all objects that are there, as far as the watches have told."""
+        return {uid for index in self._indexes() for uid in index.uids()}
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Takes objects out that went without a word of the watches."""
+        for uid in uids:
+            for index in self._indexes():
+                index.drop(uid)
+
+    def ours(self) -> list[Key]:
+        """All objects of ours that are there."""
+        places = [(body["kind"], body["metadata"]) for body in self._objects.items()]
+        return [Key(kind, meta.get("namespace", ""), meta["name"]) for kind, meta in places]
+
+    def _indexes(self) -> tuple[Groups[Any], ...]:
+        return self._objects, self._jobs, self._pods, self._deployments
 
     # -- what the engine asks
 

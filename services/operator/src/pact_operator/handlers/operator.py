@@ -51,7 +51,10 @@ WATCHED: Final = (
 """API version, plural and label selector of what `watches` watches."""
 
 LISTED_SECONDS: Final = 5.0
-"""How long a list is good for that the start is held against."""
+"""How long a list is good for that the start is held against; and what a watch may lag behind one."""
+
+COMPARE_SECONDS: Final = 600.0
+"""How often what the watches have told is compared with a list."""
 
 CONNECTIONS: Final = 1500
 """Connections at the same time to the HTTP endpoints; more are answered with 503. A pipeline of many services may ask
@@ -127,7 +130,7 @@ async def _run(settings: OperatorSettings, stop: asyncio.Event, kubernetes: Kube
     parts = {
         asyncio.create_task(reconciler.run(WORKERS), name="engine"),
         *(asyncio.create_task(server.serve(), name=name) for name, server in servers.items()),
-        asyncio.create_task(_open(reconciler, snapshot, kubernetes, settings, watching), name="opening"),
+        asyncio.create_task(_compare(reconciler, snapshot, kubernetes, settings, watching), name="lists"),
     }
     signals = asyncio.create_task(_obey_signals(stop, watching), name="signals")
     # kopf takes every task that is made after its own for one of its own, and ends it when it stops: the others, with
@@ -166,6 +169,37 @@ async def _obey_signals(stop: asyncio.Event, watching: asyncio.Event) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
+async def _compare(
+    reconciler: Reconciler,
+    snapshot: IndexSnapshot,
+    kubernetes: KubernetesCluster,
+    settings: OperatorSettings,
+    watching: asyncio.Event,
+) -> None:
+    """Holds what the watches tell against lists: before the workers begin, and every so often afterwards.
+
+    A watch that was cut off for longer than the API server remembers begins anew, and never tells of what went
+    meanwhile. A run that is only thought to be under way would keep its provider waiting for good.
+    """
+    await _open(reconciler, snapshot, kubernetes, settings, watching)
+    while True:
+        await asyncio.sleep(COMPARE_SECONDS)
+        known = snapshot.known()
+        try:
+            gone = known - await kubernetes.uids(WATCHED, settings.watch_namespaces)
+        except ClusterError as error:
+            logger.warning("What the watches have told cannot be compared with a list: %s", error)
+            continue
+        if gone:
+            # Mostly what goes just now: the watches are about to tell of it.
+            await asyncio.sleep(LISTED_SECONDS)
+        if missed := gone & snapshot.known():
+            logger.warning("%d objects went without a word of the watches; all others are looked at.", len(missed))
+            snapshot.forget(missed)
+            for key in snapshot.ours():
+                reconciler.hint(key, "list")
+
+
 async def _open(
     reconciler: Reconciler,
     snapshot: IndexSnapshot,
@@ -197,22 +231,18 @@ async def _open(
 
 
 async def _until_one_ends(parts: set[asyncio.Task[None]]) -> None:
-    pending, ended = parts, set[asyncio.Task[None]]()
-    # The opening is over once it has done its work.
-    while {part.get_name() for part in ended} <= {"opening"}:
-        ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for part in ended:
-            if not part.cancelled() and (error := part.exception()) is not None:
-                raise RuntimeError(f"The part {part.get_name()!r} of the operator has failed: {error}") from error
+    ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
     for part in ended:
-        if part.get_name() not in ("watches", "opening"):
+        if not part.cancelled() and (error := part.exception()) is not None:
+            raise RuntimeError(f"The part {part.get_name()!r} of the operator has failed: {error}") from error
+        if part.get_name() != "watches":
             # Only the watches may end: they do when the process is told to.
             raise RuntimeError(f"The part {part.get_name()!r} of the operator has ended.")
 
 
 async def _end(parts: set[asyncio.Task[None]]) -> None:
     for part in parts:
-        if part.get_name() in ("engine", "opening"):
+        if part.get_name() in ("engine", "lists"):
             part.cancel()
     _, pending = await asyncio.wait(parts, timeout=10.0)
     for part in pending:
