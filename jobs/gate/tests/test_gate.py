@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -159,6 +161,14 @@ def test_whatever_is_no_answer_never_allows(status: int, body: Any, retry: bool,
 def test_a_refusal_counts_with_any_status_and_a_yes_only_with_200() -> None:
     assert answer_of(404, BROKEN).outcome is Outcome.REFUSED
     assert answer_of(403, ALLOWED).outcome is Outcome.CANNOT_TELL
+
+
+def test_why_nobody_answers_is_said_without_the_wrapping() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        message = ask(settings(GATE_URL=url), requests.Session()).message
+    assert re.fullmatch(rf"The gate at {url} does not answer: [^()]*Connection refused", message), message
 
 
 def test_an_answer_without_end_is_cut() -> None:

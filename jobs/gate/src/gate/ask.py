@@ -53,18 +53,29 @@ def ask(settings: Settings, session: requests.Session) -> Answer:
             return _answer(settings, response.status_code, _body(response))
     except requests.exceptions.SSLError as error:
         return no_answer(
-            f"The certificate of the gate at {settings.url} is not trusted: {clean(str(error), 300)}",
+            f"The certificate of the gate at {settings.url} is not trusted: {_why(error)}",
             "Set GATE_CA_FILE to the authority that has signed it.",
             retry=False,
         )
     except (requests.RequestException, OSError) as error:
         return no_answer(
-            f"The gate at {settings.url} does not answer: {clean(str(error), 300)}",
+            f"The gate at {settings.url} does not answer: {_why(error)}",
             "See that the operator runs, and that NetworkPolicies let this Pod reach it.",
             retry=True,
         )
     except SettingsError as error:
         return no_answer(str(error), "Mount the Secret with the gate's token.", retry=True)
+
+
+def _why(error: Exception) -> str:
+    """The innermost cause: around it requests wraps pools, retries and the URL that was asked for."""
+    inner: Any = error
+    while True:
+        deeper = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(deeper, Exception):
+            break
+        inner = deeper
+    return clean(str(inner).rpartition("): ")[2], 300)
 
 
 def _body(response: requests.Response) -> bytes:
