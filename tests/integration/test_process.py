@@ -126,7 +126,7 @@ async def test_a_thousand_questions_at_once_are_a_thousand_answers_and_no_storm_
         return sum(float(line.rsplit(" ", 1)[1]) for line in sent if "_requests_total" in line)
 
     async def allowed() -> bool:
-        return (await ask("p1"))["verdict"] == "Allowed"
+        return bool((await ask("p1"))["verdict"] == "Allowed")
 
     await eventually(allowed, "the gate is open")
     before = await asked_of_the_broker()

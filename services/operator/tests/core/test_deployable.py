@@ -114,7 +114,7 @@ def test_a_broker_that_is_away_is_no_reason_to_say_that_it_is_broken() -> None:
 def test_somebody_looks_again_when_ignoring_ends() -> None:
     today = datetime.fromtimestamp(NOW, UTC).date()
     midnight = datetime.combine(today + timedelta(days=1), datetime.min.time(), UTC).timestamp()
-    policy = {"ignore": [{"pacticipant": "web", "until": today.isoformat()}]}
+    policy: dict[str, Any] = {"ignore": [{"pacticipant": "web", "until": today.isoformat()}]}
     assert plan_provider(facts(gate=gate(False, **policy))).requeue_after == midnight - NOW
     web = ConsumerFacts(consumer(), broker(**PRODUCTION), None, {}, {}, SETTINGS, NOW, gate=gate(**policy))
     assert plan_consumer(replace(web, consumer=consumer(suspend=True))).requeue_after == midnight - NOW
