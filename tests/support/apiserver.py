@@ -372,10 +372,19 @@ def _no_verification() -> ssl.SSLContext:
 
 def helm() -> Path:
     """The helm binary: of `TEST_ASSETS`, of the project's tools, or of the PATH."""
+    return _tool("helm")
+
+
+def kubectl() -> Path:
+    """The kubectl binary; see `helm`."""
+    return _tool("kubectl")
+
+
+def _tool(name: str) -> Path:
     if assets := os.environ.get("TEST_ASSETS"):
-        return Path(assets) / "helm"
-    if found := shutil.which("helm"):
+        return Path(assets) / name
+    if found := shutil.which(name):
         return Path(found)
     from pact_cluster import Workspace, ensure_tools
 
-    return ensure_tools(Workspace.find(), ["helm"])["helm"]
+    return ensure_tools(Workspace.find(), [name])[name]

@@ -469,7 +469,7 @@ class Sim:
             if self.broker.down or self._unlucky(self.faults.verifier):
                 code = names.EXIT_INFRASTRUCTURE
                 break
-            if self._unlucky(self.faults.verifier / 2):
+            if self._unlucky(self.faults.verifier):
                 self.history.append(f"verifier lies about {pair}")
             else:
                 self.broker.publish(pair, ok)

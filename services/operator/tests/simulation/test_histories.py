@@ -195,7 +195,7 @@ def test_after_the_faults_every_owed_pair_has_its_result(batch: list[int], caplo
             sim.faults = Faults(
                 cluster=sim.rng.choice([0, 0.05, 0.2]),
                 broker=sim.rng.choice([0, 0.1, 0.3]),
-                verifier=sim.rng.choice([0, 0.1]),
+                verifier=sim.rng.choice([0, 0.1, 0.3]),
                 merge=sim.rng.choice([0, 0.5]),
             )
             sim.broker.heads["users", "web"] = "sha0"
