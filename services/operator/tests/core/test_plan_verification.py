@@ -13,6 +13,7 @@ from pact_operator.core.actions import CreateJob, Plan
 from pact_operator.core.facts import Ended, Failure, JobFacts, PodFacts, Trouble, VerificationFacts, Waiting
 from pact_operator.core.outcome import wants_results
 from pact_operator.core.plan import CONFIRM_SECONDS, plan_verification
+from pact_operator.core.times import UNFINISHED_SECONDS
 from services.operator.tests.core.worlds import (
     NOW,
     SETTINGS,
@@ -244,6 +245,15 @@ def test_a_job_whose_pod_is_refused_says_so_and_waits() -> None:
         )
     )
     assert verdict(late) == ("False", "JobRejected", True)
+
+
+def test_a_job_that_a_queue_holds_back_says_so_and_is_not_asked_after_every_few_seconds() -> None:
+    plan = plan_verification(facts(job=replace(JOB, suspended=True)))
+    assert verdict(plan) == ("Unknown", "Pending", False)
+    assert "Kueue" in condition(plan.status, "Succeeded")["message"]
+    assert plan.requeue_after == UNFINISHED_SECONDS
+    admitted = plan_verification(facts(job=JOB, pod=PodFacts("p", "Pending")))
+    assert "Kueue" not in condition(admitted.status, "Succeeded")["message"]
 
 
 def test_hostile_words_become_one_harmless_line() -> None:

@@ -122,6 +122,14 @@ async def test_a_job_without_a_pod_is_asked_after_once_it_should_have_one(
     assert (await gather.verification(run)).job.complaint == ""  # type: ignore[union-attr]
     clock.time = parse(created) + 60
     assert (await gather.verification(run)).job.complaint == "exceeded quota: pods"  # type: ignore[union-attr]
+    held_back = [{"type": "Suspended", "status": "True"}]
+    world.job_bodies[:] = [job("run", "run", created=created, conditions=held_back)]
+    asked = len(world.called("complaint"))
+    facts = (await gather.verification(run)).job
+    assert facts is not None
+    assert (facts.suspended, facts.complaint) == (True, ""), "it should have no Pod"
+    assert len(world.called("complaint")) == asked
+    world.job_bodies[:] = [job("run", "run", created=created)]
     world.pod_bodies.append(pod("run-x", "run", "run"))
     assert (await gather.verification(run)).job.complaint == ""  # type: ignore[union-attr]
 

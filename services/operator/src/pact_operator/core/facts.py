@@ -102,6 +102,8 @@ class JobFacts:
     failed: bool = False
     failed_reason: str = ""
     failed_message: str = ""
+    suspended: bool = False
+    """Whether something such as Kueue holds it back: then it has no Pod, and should have none."""
     complaint: str = ""
     """Why Kubernetes does not create its Pod, as far as it says so: a quota, Pod Security, an admission webhook."""
 

@@ -739,6 +739,8 @@ def _unended(facts: VerificationFacts) -> Verdict:
         return Verdict(
             _false(Reason.RESULT_MISSING, "The Job is gone through, but no result of it is known."), over=True
         )
+    if pod is None and job.suspended:
+        return Verdict(_unknown(Reason.PENDING, "The Job is suspended: a queue such as Kueue has not let it in yet."))
     if pod is None and job.complaint:
         why = f"Kubernetes refuses the Job's Pod: {job.complaint}"
         return Verdict(_unknown(Reason.JOB_REJECTED, why), again_in=PODLESS_SECONDS)

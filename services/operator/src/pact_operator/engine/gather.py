@@ -271,7 +271,13 @@ class Gatherer:
 
     async def _with_complaint(self, namespace: str, job: JobFacts, pod: PodFacts | None) -> JobFacts:
         """A Job that has no Pod, though it should: Kubernetes says why only in an Event on the Job."""
-        if pod is not None or job.complete or job.failed or self.clock.now() - job.created_at < PODLESS_SECONDS:
+        if (
+            pod is not None
+            or job.complete
+            or job.failed
+            or job.suspended
+            or self.clock.now() - job.created_at < PODLESS_SECONDS
+        ):
             return job
         return replace(job, complaint=await self.cluster.complaint(namespace, job.name))
 
@@ -337,6 +343,7 @@ def job_facts(body: Body) -> JobFacts:
         failed=failed is not None,
         failed_reason=(failed or {}).get("reason", ""),
         failed_message=(failed or {}).get("message", ""),
+        suspended="Suspended" in conditions,
     )
 
 
