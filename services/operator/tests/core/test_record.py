@@ -1,14 +1,14 @@
 """Recorded: what runs against what the broker holds as deployed."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from pact_operator.api import names
 from pact_operator.api.reasons import Reason
-from pact_operator.api.v1alpha1 import DeploymentStatus, PactProvider
-from pact_operator.core.actions import Look, RecordDeployment, RecordUndeployment
+from pact_operator.api.v1alpha1 import DeploymentStatus, PactConsumer, PactProvider
+from pact_operator.core.actions import Action, Look, RecordDeployment, RecordUndeployment
 from pact_operator.core.facts import (
     ConsumerFacts,
     Deployed,
@@ -38,6 +38,8 @@ from services.operator.tests.core.worlds import (
     results,
 )
 
+Obj = TypeVar("Obj", PactConsumer, PactProvider)
+
 KEY = Key(names.PROVIDER, "team", "users")
 DOWN = Failure(Trouble.UNAVAILABLE, "It does not answer.")
 
@@ -66,7 +68,9 @@ def facts(
             "version": version,
             "deployment": DeploymentFacts(deployed, known, sharers),
             "now": NOW,
-            "last": remembers(last) if isinstance(last, str) else last,
+            "last": remembers(last, recording=version if isinstance(version, str) else None)
+            if isinstance(last, str)
+            else last,
             **more,
         }
     )
@@ -86,8 +90,29 @@ def remembers(version: str | None, **more: Any) -> DeploymentStatus:
     )
 
 
+def acts(given: RecordFacts) -> tuple[Action, ...]:
+    """What is done, once that it is about to be done is noted in the status."""
+    told = recorded(given)
+    if not told.actions and told.condition.reason is Reason.RECORDING:
+        assert told.again_in is not None
+        told = recorded(replace(given, last=told.deployment))
+    return told.actions
+
+
 def says(told: Told) -> tuple[str, str]:
     return told.condition.status, told.condition.reason
+
+
+def test_a_record_is_noted_before_it_is_made() -> None:
+    """Or nobody would take it back, were the operator to end before it could write down what it did."""
+    first = recorded(facts("1", last=remembers("1")))
+    assert first.actions == ()
+    assert says(first) == ("Unknown", "Recording")
+    assert (first.deployment.recording, first.deployment.recorded) == ("2", "1")
+    cut = recorded(facts("2", last=first.deployment, rollout=None))
+    assert cut.actions == (RecordUndeployment("id-2"),), "it was recorded, and then all went before that was noted"
+    other = recorded(facts("3", last=first.deployment, rollout=None))
+    assert other.actions == ()
 
 
 def test_a_completed_rollout_is_recorded_and_read_back() -> None:
@@ -220,7 +245,7 @@ def test_what_differed_while_observing_is_recorded_once_the_mode_says_so() -> No
     watched = recorded(facts("2", records=False))
     drifted = recorded(facts("0.9", last=watched.deployment, records=False))
     assert says(drifted) == ("False", "Drift")
-    assert recorded(facts("0.9", last=drifted.deployment)).actions == (RecordDeployment("users", "2", "test", None),)
+    assert acts(facts("0.9", last=drifted.deployment)) == (RecordDeployment("users", "2", "test", None),)
 
 
 @pytest.mark.parametrize("records", [True, False])
@@ -252,8 +277,8 @@ def test_a_request_where_all_is_well_is_answered(request_: str) -> None:
     told = recorded(facts("2", last="2", request=request_)).deployment
     assert told.request is not None
     assert len(told.request) < 200
-    assert recorded(facts("0.9", last=told, request=request_)).actions == (), "it was answered"
-    assert recorded(facts("0.9", last=told, request=f"{request_}!")).actions
+    assert acts(facts("0.9", last=told, request=request_)) == (), "it was answered"
+    assert acts(facts("0.9", last=told, request=f"{request_}!"))
 
 
 def test_a_record_that_fails_says_why_and_is_not_remembered() -> None:
@@ -285,7 +310,7 @@ def test_a_version_that_cannot_be_read_is_not_recorded() -> None:
 def test_instances_are_kept_apart() -> None:
     blue = Deployed("id-blue", "1", "blue")
     told = recorded(facts("2", blue, instance="blue", last=None))
-    assert told.actions == (RecordDeployment("users", "2", "test", "blue"),)
+    assert acts(facts("2", blue, instance="blue", last=None)) == (RecordDeployment("users", "2", "test", "blue"),)
     assert told.deployment.in_broker == ["1"]
 
 
@@ -309,7 +334,7 @@ def test_an_instance_that_is_renamed_takes_its_record_along() -> None:
 
 def test_another_broker_or_environment_is_another_record() -> None:
     for last in (remembers("2", broker="http://old"), remembers("2", environment="prod")):
-        assert recorded(facts("1", last=last)).actions == (RecordDeployment("users", "2", "test", None),)
+        assert acts(facts("1", last=last)) == (RecordDeployment("users", "2", "test", None),)
         assert recorded(facts("2", last=last, rollout=Rollout.NOTHING)).actions == ()
 
 
@@ -351,14 +376,21 @@ def test_a_consumer_and_a_provider_of_one_deployment_record_once() -> None:
 
 RECORDS: dict[str, Any] = {"environment": {"name": "test"}, "recording": {"mode": "Record"}}
 FROM = {"fromWorkload": {"name": "users"}}
+NOTED: dict[str, Any] = {
+    "deployment": {"broker": "http://broker:9292", "environment": "test", "workload": "users", "recording": "2"}
+}
 RUNS = WorkloadFacts("users", {"app": "users:2"}, {}, Rollout.COMPLETE)
 HOLDS_1 = DeploymentFacts((Deployed("id-1", "1"),), known=True)
+
+
+def with_status(obj: Obj, status: dict[str, Any]) -> Obj:
+    return obj.model_copy(update={"status": type(obj.status).model_validate(status)})
 
 
 def provider_facts(**more: Any) -> ProviderFacts:
     return ProviderFacts(
         **{
-            "provider": provider(version=FROM),
+            "provider": with_status(provider(version=FROM), NOTED),
             "broker": broker(**RECORDS),
             "workload": RUNS,
             "versions": (VersionFacts("2", (contract(),), results(passed())),),
@@ -383,6 +415,7 @@ def test_a_provider_records_what_runs() -> None:
         "workload": "users",
         "running": "2",
         "inBroker": ["1"],
+        "recording": "2",
         "recorded": "2",
         "recordedAt": "2027-01-15T08:00:00Z",
     }
@@ -466,7 +499,7 @@ def test_suspended_says_nothing_and_remembers(more: dict[str, Any]) -> None:
 def consumer_facts(**more: Any) -> ConsumerFacts:
     return ConsumerFacts(
         **{
-            "consumer": consumer(version=FROM),
+            "consumer": with_status(consumer(version=FROM), NOTED),
             "broker": broker(**RECORDS),
             "workload": RUNS,
             "jobs": {},
@@ -492,7 +525,7 @@ def test_a_consumer_records_in_every_state_of_its_tests() -> None:
             "conditions": [
                 {"type": "Ready", "status": ready, "reason": at, "lastTransitionTime": "2027-01-15T08:00:00Z"}
             ],
-            "deployment": {**first.status["deployment"], "recorded": "1"},
+            "deployment": {**first.status["deployment"], "recorded": "1", "recording": "2"},
         }
         seen = obj.model_copy(update={"status": type(obj.status).model_validate(status)})
         plan = plan_consumer(consumer_facts(consumer=seen))

@@ -53,6 +53,8 @@ class World:
     number: int = 0
     ours: set[str] = field(default_factory=set)
     """Ids of records that the operator made, or that an object has seen while it ran that version."""
+    made: set[str] = field(default_factory=set)
+    """Ids of records that the operator made while it remembered all that it did."""
     settled: bool = False
     """What runs was recorded or adopted by the first of the objects, and nobody has asked for anything since."""
 
@@ -107,6 +109,7 @@ class World:
                     assert asked or not self.settled, "a fight"
                     self.by_hand(version)
                     self.ours.add(self.held[0].uuid)
+                    self.made.add(self.held[0].uuid)
                 case RecordUndeployment(uuid):
                     acted = True
                     assert self.rollout in (Rollout.NOTHING, None), "something runs"
@@ -152,6 +155,7 @@ class World:
                 assert last is None or told.deployment == last
             case "lose the status":
                 self.statuses.pop(key, None)
+                self.made.clear()
                 self.settled &= key != self.objects[0]
             case _:
                 self.happens(what, VERSIONS[pick % len(VERSIONS)])
@@ -200,6 +204,8 @@ def test_whatever_happens_the_record_is_never_wrong_by_the_operators_doing(
     assert not any(world.look(key) for key in objects)
     told = [recorded(world.facts(key)) for key in objects]
     assert len({(one.condition.status, one.condition.reason) for one in told}) == 1, "all objects say the same"
+    if world.records and world.rollout in (Rollout.NOTHING, None):
+        assert not world.made & {one.uuid for one in world.held}, "nobody takes back what the operator has recorded"
     if world.rollout is Rollout.COMPLETE and told[0].condition.status == "True":
         assert {one.version for one in world.held} == {world.version}
 

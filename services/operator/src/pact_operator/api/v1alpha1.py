@@ -484,6 +484,9 @@ class DeploymentStatus(Open):
     recorded_at: str | None = Field(
         default=None, description="When that was.", json_schema_extra={"format": "date-time"}
     )
+    recording: str | None = Field(
+        default=None, description="The version that is being recorded; noted before the broker is told."
+    )
     request: str | None = Field(default=None, description="The last request of a person to record that was answered.")
 
 

@@ -41,6 +41,8 @@ from pact_operator.core.versions import Unresolved, resolve
 KIND: Final = "Recorded"
 READ_BACK_SECONDS: Final = 1.0
 """After which what was recorded is read back from the broker."""
+NOTED_SECONDS: Final = 0.1
+"""After which what was noted is recorded; the watch that tells of the note mostly comes before."""
 MAX_SHOWN: Final = 10
 MAX_VERSION: Final = 1024
 MAX_REQUEST: Final = 128
@@ -267,7 +269,17 @@ def _speaks(last: DeploymentStatus | None, facts: RecordFacts, instance: str | N
 
 
 def _own_memory(facts: RecordFacts) -> str | None:
-    return facts.last.recorded if facts.last and _speaks(facts.last, facts, facts.instance) else None
+    if not facts.last or not _speaks(facts.last, facts, facts.instance):
+        return None
+    # What the broker holds of what was noted was recorded, though nobody could write that down.
+    held = facts.deployment.held if not isinstance(facts.deployment.held, Failure) else ()
+    versions = {tidy(one.version) for one in held if one.instance == facts.instance}
+    return facts.last.recording if versions == {facts.last.recording} else facts.last.recorded
+
+
+def _noted(facts: RecordFacts) -> str | None:
+    """What was about to be recorded: whether it was, a process that ended then cannot have written down."""
+    return facts.last.recording if facts.last and _speaks(facts.last, facts, facts.instance) else None
 
 
 def _memory(facts: RecordFacts) -> str | None:
@@ -275,7 +287,7 @@ def _memory(facts: RecordFacts) -> str | None:
     told = [(_rank(facts.key), facts.last)] + [(_rank(other.key), other.last) for other in facts.deployment.sharers]
     for _, last in sorted(told, key=lambda one: one[0]):
         if last is not None and _speaks(last, facts, facts.instance):
-            return last.recorded
+            return _own_memory(replace(facts, last=last))
     return None
 
 
@@ -303,15 +315,17 @@ def _shown(
     *,
     memory: str | None = "",
     running: str | None = "",
+    recording: str | None = "",
     done: bool = False,
 ) -> DeploymentStatus:
-    """The status; memory and running are kept where nothing else is said.
+    """The status; memory, what runs and what is being recorded are kept where nothing else is said.
 
     Args:
         facts: see `RecordFacts`.
         mine: what the broker holds for the instance.
         memory: what is recorded now; the empty text keeps what was.
         running: what runs now; the empty text keeps what ran.
+        recording: what is being recorded; the empty text keeps what was.
         done: whether a request of a person was answered.
     """
     last = facts.last
@@ -332,6 +346,7 @@ def _shown(
         in_broker=[clean(one.version, MAX_VERSION) for one in mine][:MAX_SHOWN],
         recorded=tidy(kept),
         recorded_at=since if kept else None,
+        recording=tidy(_noted(facts) if recording == "" else recording),
         request=_request(facts) if done and facts.request else last.request if last else None,
     )
 
@@ -364,7 +379,7 @@ def _between(facts: RecordFacts, mine: tuple[Deployed, ...], version: str) -> To
     ran = facts.last.running if facts.last and facts.last.workload == facts.workload else None
     if tidy(version) == ran and {one.version for one in mine} == {version}:
         # Scaling, a Pod that is replaced, another setting, a rollback: the version has been running all the time.
-        return Told(_well(facts, version), _shown(facts, mine, memory=version))
+        return Told(_well(facts, version), _shown(facts, mine, memory=version, recording=None))
     shown = _shown(facts, mine)
     if facts.rollout is Rollout.FAILED:
         why = f"The rollout of {version} does not complete in its time: nothing is recorded; {_holds(facts, mine)}."
@@ -377,10 +392,8 @@ def _nothing_runs(facts: RecordFacts, mine: tuple[Deployed, ...]) -> Told:
     gone = f"Deployment {facts.workload!r} is gone" if facts.rollout is None else "It is scaled to zero"
     if not mine:
         why = f"{gone}: nothing runs, and {_holds(facts, mine)}."
-        told = Told(
-            Cond(KIND, "True", Reason.NOTHING_DEPLOYED, why), _shown(facts, mine, memory=None, running=None, done=True)
-        )
-        return _with_move(facts, told)
+        shown = _shown(facts, mine, memory=None, running=None, recording=None, done=True)
+        return _with_move(facts, Told(Cond(KIND, "True", Reason.NOTHING_DEPLOYED, why), shown))
     asked, memory = _asked(facts), _memory(facts)
     ours = mine if asked else tuple(one for one in mine if facts.records and tidy(one.version) == memory)
     if not ours:
@@ -396,14 +409,14 @@ def _nothing_runs(facts: RecordFacts, mine: tuple[Deployed, ...]) -> Told:
     if failure := facts.failed.get("RecordUndeployment"):
         return _refused(facts, failure, _shown(facts, mine, running=None))
     actions: list[Action] = [RecordUndeployment(one.uuid) for one in ours]
-    shown = _shown(facts, mine, memory=None, running=None, done=True)
+    shown = _shown(facts, mine, memory=None, running=None, recording=None, done=True)
     return _with_move(facts, _recording(facts, f"{gone}: that nothing runs is being recorded.", shown, actions))
 
 
 def _runs(facts: RecordFacts, mine: tuple[Deployed, ...], version: str) -> Told:
     if {one.version for one in mine} == {version}:
-        well = Told(_well(facts, version), _shown(facts, mine, memory=version, running=version, done=True))
-        return _with_move(facts, well)
+        shown = _shown(facts, mine, memory=version, running=version, recording=None, done=True)
+        return _with_move(facts, Told(_well(facts, version), shown))
     asked, memory = _asked(facts), _memory(facts)
     both = f"{version} runs, but {_holds(facts, mine)}"
     if facts.records and memory == tidy(version) and not asked:
@@ -428,6 +441,10 @@ def _runs(facts: RecordFacts, mine: tuple[Deployed, ...], version: str) -> Told:
         return _left_to_another(facts, mine, version)
     if failure := facts.failed.get("RecordDeployment"):
         return _refused(facts, failure, _shown(facts, mine, running=version))
+    if _noted(facts) != tidy(version) and not (facts.records and _moved(facts)):
+        # Noted first: of a record that nobody knew to be the operator's own, nobody would take it back.
+        noted = _shown(facts, mine, running=version, recording=version)
+        return Told(_unknown(Reason.RECORDING, f"{version} runs: that is to be recorded."), noted, (), NOTED_SECONDS)
     done = _shown(facts, mine, memory=version, running=version, done=True)
     action = RecordDeployment(facts.pacticipant, version, facts.environment, facts.instance)
     return _with_move(facts, _recording(facts, f"{version} runs: that is being recorded.", done, [action]))
