@@ -96,7 +96,8 @@ async def test_a_providers_version_is_pending_then_allowed_then_broken_and_may_b
                 url = f"{op.url}/v1/gate/{namespace}/broker"
                 assert (await http.get(url, headers={"X-Pact-Gate-Token": token})).status_code == 401
             metrics = (await http.get(f"{op.url}/metrics")).text
-        assert 'pact_operator_gate_decisions_total{allowed="false",shadow="true",verdict="Broken"}' in metrics
+        labels = 'allowed="false",reason="ContractBroken",shadow="true",verdict="Broken"'
+        assert f"pact_operator_gate_decisions_total{{{labels}}}" in metrics
 
 
 async def test_every_version_of_a_provider_that_is_in_the_environment_counts(

@@ -102,7 +102,7 @@ async def test_a_verdict_is_taken_only_once_the_broker_holds_the_result(
         assert (ready["status"]["verified"], ready["status"]["owed"], ready["status"]["failed"]) == (1, 0, 0)
         assert "owedSince" not in ready["status"]["contracts"][0]
         # The content was there before the version was: that is a rollout's time, not a publication's.
-        assert await op.metric('pact_operator_runs_total{reason="Passed"}') == 1
+        assert await op.metric('pact_operator_runs_total{candidate="false",reason="Passed"}') == 1
         assert await op.metric("pact_operator_rollout_to_verdict_seconds_count") == 1
         assert await op.metric("pact_operator_publish_to_verdict_seconds_count") == 0
         assert await op.metric("pact_operator_oldest_owed_seconds") == 0

@@ -41,8 +41,8 @@ class Metrics:
         )
         self._runs = Counter(
             "pact_operator_runs_total",
-            "Runs that have got their verdict, by its reason.",
-            ["reason"],
+            "Runs that have got their verdict, by its reason, and by whether the version was only asked about.",
+            ["reason", "candidate"],
             registry=self.registry,
         )
         self._published = Histogram(
@@ -59,9 +59,9 @@ class Metrics:
         )
         self._decisions = Counter(
             "pact_operator_gate_decisions_total",
-            "Answers of the gate, by verdict, by whether the version may go (mode aside), and by whether the mode is "
-            "Shadow, which lets it pass all the same.",
-            ["verdict", "allowed", "shadow"],
+            "Answers of the gate, by verdict and reason, by whether the version may go, mode aside, and by whether the "
+            "mode is Shadow, which lets all pass.",
+            ["verdict", "reason", "allowed", "shadow"],
             registry=self.registry,
         )
         self._depth = Gauge("pact_operator_queue_depth", "Objects that wait for a look now.", registry=self.registry)
@@ -73,7 +73,7 @@ class Metrics:
 
     def ended(self, run: Ended) -> None:
         """A run has got its verdict."""
-        self._runs.labels(run.reason).inc()
+        self._runs.labels(run.reason, str(run.candidate).lower()).inc()
         for seconds in run.since_publication:
             self._published.observe(seconds)
         if run.since_rollout is not None:
@@ -83,9 +83,9 @@ class Metrics:
         """A question to a broker was answered, or was not."""
         self._requests.labels(operation, outcome).inc()
 
-    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+    def decided(self, verdict: str, reason: str, *, granted: bool, shadow: bool) -> None:
         """The gate has answered."""
-        self._decisions.labels(verdict, str(granted).lower(), str(shadow).lower()).inc()
+        self._decisions.labels(verdict, reason, str(granted).lower(), str(shadow).lower()).inc()
 
     def watch_queue(self, depth: Callable[[], float], origins: Mapping[str, int]) -> None:
         """Shows the queue: its depth, and the hints by origin."""

@@ -30,6 +30,18 @@ def test_a_promise_is_counted_and_its_oldest_debt_is_the_one_that_counts() -> No
     assert told.oldest_owed == 90
 
 
+def test_what_was_only_asked_about_is_nobodys_debt() -> None:
+    contracts = [{"owedSince": at(-30)}, {"owedSince": at(-90), "providerVersion": "3"}]
+    asked = provider(owed=1, contracts=contracts, candidates=[{"version": "3", "until": at(600)}])
+    assert promise(asked, NOW).oldest_owed == 30
+    ended = run_ended(run(spec={"providerVersion": "3"}), verdict(status="False", reason="ImagePullFailed"), asked)
+    assert ended is not None
+    assert ended.candidate
+    own = run_ended(run(spec={"providerVersion": "2"}), verdict(), asked)
+    assert own is not None
+    assert not own.candidate
+
+
 @pytest.mark.parametrize("status", [{}, {"contracts": [{"state": "Verified"}]}, {"contracts": [{"owedSince": at(5)}]}])
 def test_nothing_owed_and_a_clock_ahead_are_no_debt(status: dict[str, Any]) -> None:
     assert promise(provider(**status), NOW).oldest_owed == 0

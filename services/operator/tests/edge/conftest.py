@@ -244,7 +244,7 @@ class Looks:
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         self.seen.append((kind, outcome))
 
-    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+    def decided(self, verdict: str, reason: str, *, granted: bool, shadow: bool) -> None:
         self.decisions.append((verdict, granted, shadow))
 
 

@@ -334,8 +334,9 @@ async def test_an_unknown_pactbroker_is_not_found_with_the_same_answer(http: htt
 
 async def test_decisions_are_counted(http: httpx.AsyncClient, world: Any, looks: Any) -> None:
     metrics = Metrics()
-    metrics.decided("Broken", granted=False, shadow=True)
-    line = 'pact_operator_gate_decisions_total{allowed="false",shadow="true",verdict="Broken"} 1.0'
+    metrics.decided("Broken", "ContractBroken", granted=False, shadow=True)
+    labels = 'allowed="false",reason="ContractBroken",shadow="true",verdict="Broken"'
+    line = f"pact_operator_gate_decisions_total{{{labels}}} 1.0"
     assert line in metrics.render().decode().splitlines()
 
 

@@ -50,7 +50,9 @@ def test_verdicts_are_counted_and_timed() -> None:
     metrics = Metrics()
     metrics.ended(Ended("Passed", (4.0, 700.0), 12.0))
     metrics.ended(Ended("ImagePullFailed"))
-    assert 'pact_operator_runs_total{reason="ImagePullFailed"} 1.0' in lines(metrics, "pact_operator_runs_total")
+    assert 'pact_operator_runs_total{candidate="false",reason="ImagePullFailed"} 1.0' in lines(
+        metrics, "pact_operator_runs_total"
+    )
     assert lines(metrics, "pact_operator_publish_to_verdict_seconds_count") == [
         "pact_operator_publish_to_verdict_seconds_count 2.0"
     ]

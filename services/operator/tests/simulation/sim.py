@@ -194,7 +194,7 @@ class Observer:
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         """Nobody is curious here."""
 
-    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+    def decided(self, verdict: str, reason: str, *, granted: bool, shadow: bool) -> None:
         """Nor here."""
 
 

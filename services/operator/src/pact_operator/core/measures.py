@@ -41,11 +41,13 @@ class Ended:
         reason: of its condition `Succeeded`.
         since_publication: seconds from the publication of each content to the verdict, where that came last.
         since_rollout: seconds from the first sight of the provider version to the verdict, where that came last.
+        candidate: whether its version was only asked about, before it is rolled out.
     """
 
     reason: str
     since_publication: tuple[float, ...] = ()
     since_rollout: float | None = None
+    candidate: bool = False
 
 
 def promise(body: Body, now: float) -> Promise:
@@ -56,8 +58,12 @@ def promise(body: Body, now: float) -> Promise:
         now: seconds since the epoch.
     """
     meta, status = body["metadata"], _status(body)
+    # What was only asked about is for those to wait for who asked.
+    asked = _candidates(status)
     since = [
-        parse(contract.get("owedSince")) for contract in status.get("contracts") or () if contract.get("owedSince")
+        parse(contract.get("owedSince"))
+        for contract in status.get("contracts") or ()
+        if contract.get("owedSince") and contract.get("providerVersion") not in asked
     ]
     return Promise(
         namespace=str(meta.get("namespace", "")),
@@ -100,7 +106,7 @@ def run_ended(before: Body, status: Mapping[str, Any], provider: Body | None) ->
     # A second try and an earlier version tell how long something else took.
     first = not spec.get("attempt") and not spec.get("request") and told.get("version") == spec.get("providerVersion")
     if not since or not first or not _published(status):
-        return Ended(reason)
+        return Ended(reason, candidate=spec.get("providerVersion") in _candidates(told))
     end = parse(status.get("completionTime"))
     publications = [parse(pact.get("publishedAt")) for pact in status.get("pacts") or () if pact.get("publishedAt")]
     later = tuple(max(0.0, end - at) for at in publications if at > since)
@@ -111,6 +117,10 @@ def run_ended(before: Body, status: Mapping[str, Any], provider: Body | None) ->
 def _published(status: Mapping[str, Any]) -> bool:
     condition = _condition(status.get("conditions"), "ResultPublished") or {}
     return condition.get("status") == "True"
+
+
+def _candidates(status: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(candidate.get("version")) for candidate in status.get("candidates") or ())
 
 
 def _status(body: Body) -> Mapping[str, Any]:

@@ -37,7 +37,7 @@ _WORDS: Final = 3
 class GateObserver(Protocol):
     """What is told of every decision that somebody asked for; metrics implement it."""
 
-    def decided(self, verdict: str, granted: bool, shadow: bool) -> None:
+    def decided(self, verdict: str, reason: str, *, granted: bool, shadow: bool) -> None:
         """The gate has answered."""
 
 
@@ -93,7 +93,9 @@ class Gatekeeper:
                 async with asyncio.timeout(_WORDS_SECONDS):
                     await self._words(found, decision, words)
             decision = decide(replace(facts, mismatches=words))
-        self.observer.decided(str(decision.verdict), decision.granted, decision.shadow)
+        self.observer.decided(
+            str(decision.verdict), str(decision.reason), granted=decision.granted, shadow=decision.shadow
+        )
         return decision
 
     def environment(self, broker: Key) -> str | None:
