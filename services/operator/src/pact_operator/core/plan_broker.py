@@ -139,8 +139,9 @@ def _leave(facts: BrokerFacts) -> Plan:
     if facts.check is None and facts.webhook is None:
         return Plan(actions=(release,))
     if facts.now - parse(meta.deletion_timestamp) > GIVE_UP_SECONDS:
-        told = Event("Warning", "WebhookLeftBehind", "The broker did not answer; its webhook could not be removed.")
-        return Plan(actions=(release,), events=(told,))
+        why = facts.check.message if facts.check else "The broker did not remove it."
+        said = f"Webhook {webhook_uuid(meta.uid)} stays in the broker, remove it there: {why}"
+        return Plan(actions=(release,), events=(Event("Warning", "WebhookLeftBehind", said),))
     if facts.check is None:
         return Plan(actions=(DeleteWebhook(webhook_uuid(meta.uid)),), requeue_after=1.0)
     return Plan(requeue_after=5.0)
