@@ -82,6 +82,7 @@ def _fill(served: Served, directory: Path) -> dict[str, str]:
     doomed = ok("POST", "/environments", {"name": "doomed", "production": False})["uuid"]
     for instance in ({}, {"applicationInstance": "blue"}):
         ok("POST", f"/pacticipants/P%2Fy/versions/p%201/deployed-versions/environment/{test}", instance)
+    ok("POST", f"/pacticipants/C%20x/versions/1%2B1/deployed-versions/environment/{test}", {})
     ok("POST", f"/pacticipants/P%2Fy/versions/p%201/released-versions/environment/{test}", {})
     for uuid in (HOOK, DOOMED_HOOK):
         sent = {"method": "POST", "url": "http://127.0.0.1:1/refused"}
@@ -223,6 +224,9 @@ USES = [
     Use("broker delete-branch", (*P, "--branch", "old/1"), leaves=_gone("/pacticipants/P%2Fy/branches/old%2F1")),
     Use("broker delete-branch", (*P, "--branch", "unknown"), "not found"),
     Use("broker provider-states list", ("--provider", "P/y"), "a user exists"),
+    Use("broker provider-states list", ("--provider", "P/y", "--branch", "feat/x+y"), "a user exists"),
+    Use("broker provider-states list", ("--provider", "P/y", "--branch", "unknown"), "No provider states found"),
+    Use("broker provider-states list", ("--provider", "P/y", "--environment", "test"), "a user exists"),
     Use(
         "broker create-webhook",
         ("http://127.0.0.1:1/x", "-X", "POST", "-d", "{{}}", "--contract-published", "--description", "created"),

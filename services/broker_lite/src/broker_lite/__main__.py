@@ -10,6 +10,7 @@ import uvicorn
 
 from broker_lite import config, log
 from broker_lite.app import create_app
+from broker_lite.http.guard import MAX_HEAD
 from broker_lite.store.engine import Store, StoreUnavailableError, connect
 
 logger = logging.getLogger("broker_lite")
@@ -63,6 +64,7 @@ def main() -> int:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=20,
+            h11_max_incomplete_event_size=MAX_HEAD,
         )
     finally:
         store.close()

@@ -18,6 +18,7 @@ from broker_lite.http import (
     routes_index,
     routes_matrix,
     routes_network,
+    routes_openapi,
     routes_pacticipants,
     routes_pacts,
     routes_publish,
@@ -45,6 +46,7 @@ _MODULES = (
     routes_dashboard,
     routes_webhooks,
     routes_network,
+    routes_openapi,
 )
 
 
@@ -57,7 +59,8 @@ def create_app(settings: Settings, store: Store | None = None, *, deliver: bool 
         deliver: whether to deliver webhooks.
     """
     database = store or Store(connect(settings.database_url))
-    application = Application(settings, database)
+    described = [one for module in _MODULES for one in module.routes.described]
+    application = Application(settings, database, routes=described)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -8,9 +8,10 @@ from broker_lite import app
 def table() -> str:
     """Markdown, one line per route."""
     lines = ["| method | path | what |", "|---|---|---|"]
-    for module in app._MODULES:
-        for method, path, handler in module.routes.described:
-            lines.append(f"| {method} | `{path}` | {(inspect.getdoc(handler) or '').splitlines()[0]} |")
+    routes = [one for module in app._MODULES for one in module.routes.described]
+    lines += [
+        f"| {one.method} | `{one.path}` | {(inspect.getdoc(one.handler) or '').splitlines()[0]} |" for one in routes
+    ]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from broker_lite.app import create_app
 from broker_lite.config import Settings
+from broker_lite.http.guard import MAX_HEAD
 from broker_lite.store.engine import Store
 
 
@@ -141,7 +142,11 @@ def serve(settings: Settings, store: Store, *, deliver: bool = False) -> Iterato
     """Serve until the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        create_app(settings, store, deliver=deliver), log_config=None, access_log=False, timeout_graceful_shutdown=5
+        create_app(settings, store, deliver=deliver),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
     server = uvicorn.Server(config)
     started = threading.Event()

@@ -5,7 +5,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,9 +13,10 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NoResultFound, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import compile_path
 
@@ -35,11 +36,12 @@ PATCH_TYPES = ("application/merge-patch+json",)
 
 @dataclass
 class Application:
-    """What handlers share: configuration, database, and the bell of the delivery worker."""
+    """What handlers share: configuration, database, the bell of the delivery worker, and the table of routes."""
 
     settings: Settings
     store: Store
     wake: Callable[[], None] = lambda: None
+    routes: Sequence["Described"] = ()
 
 
 @dataclass
@@ -145,13 +147,13 @@ class Call:
             if name is None:
                 values.append(None)
                 continue
-            text = self.text_query(name) or ""
-            if not text.lstrip("-").isdigit() or not text.isascii():
+            value = whole_number(self.text_query(name) or "")
+            if value is None:
                 problems[name] = ["must be an integer"]
-            elif int(text) < 1:
+            elif value < 1:
                 problems[name] = ["must be greater than 0"]
             else:
-                values.append(min(int(text), 2**31 - 1))
+                values.append(min(value, 2**31 - 1))
         if problems:
             raise invalid(problems)
         number, size = values
@@ -161,6 +163,31 @@ class Call:
 
 
 Handler = Callable[[Call], Response]
+
+
+@dataclass(frozen=True)
+class Described:
+    """A route: what it is asked with, and what it answers in.
+
+    Attributes:
+        method, path, handler: which route.
+        consumes: media types of the body; an empty one: no body is needed; None: no body is read.
+        produces: media types of the answer.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    consumes: tuple[str, ...] | None
+    produces: tuple[str, ...]
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text is; None if it is none, or absurdly large."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 class _Segment(Convertor[str]):
@@ -214,7 +241,7 @@ class Routes:
     def __init__(self) -> None:
         self.router = APIRouter()
         self.table: list[tuple[re.Pattern[str], str]] = []
-        self.described: list[tuple[str, str, Handler]] = []
+        self.described: list[Described] = []
 
     def get(self, *paths: str, produces: tuple[str, ...] = ("application/hal+json",)) -> Callable[[Handler], Handler]:
         """A route that reads."""
@@ -259,7 +286,7 @@ class Routes:
                 # Every parameter is one path segment, decoded only after the path was split.
                 template = path.replace("}", ":segment}")
                 self.table.append((compile_path(template)[0], method))
-                self.described.append((method, path, handler))
+                self.described.append(Described(method, path, handler, consumes, produces))
                 self.router.add_route(template, endpoint, methods=[method], name=handler.__name__)
             return handler
 
@@ -332,6 +359,13 @@ def _run(app: Application, handler: Handler, call_in: Callable[[Session], Call],
                 logger.warning("the database did not answer", exc_info=error)
                 raise ApiError(503, {"error": "The database is not available. Please try again."}) from error
             raise
+        except (LookupError, AttributeError, NoResultFound, ObjectDeletedError, StaleDataError) as error:
+            # Another transaction may have deleted what this one had found. What is really wrong comes again, and is
+            # then an error of the server.
+            if not writes or attempt > 0:
+                raise
+            logger.info("a write found its ground gone and is tried again", exc_info=error)
+            continue
         if call.triggered:
             app.wake()
         return response

@@ -18,6 +18,12 @@ from broker_lite.config import Credentials, Settings
 logger = logging.getLogger("broker_lite.access")
 _READING = re.compile(r"/pacts/provider/[^/]+/for-verification")
 _HEARTBEAT = "/diagnostic/status/heartbeat"
+MAX_TARGET = 64 * 1024
+"""Bytes of a path with its query. A pact's link grows with the consumer versions that it was selected for."""
+MAX_HEAD = 2 * MAX_TARGET
+"""Bytes of a request line with all headers that the HTTP server waits for."""
+MAX_HEADERS = 100
+"""Headers of a request."""
 _SUFFIXES = {".json": b"application/hal+json", ".svg": b"image/svg+xml", ".csv": b"text/csv"}
 
 
@@ -69,6 +75,12 @@ class Guard:
             )
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if len(scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
+            await _answer(send, 414, {"error": f"The path and query are longer than {MAX_TARGET} bytes."})
+            return
+        if len(scope["headers"]) > MAX_HEADERS:
+            await _answer(send, 431, {"error": f"The request has more than {MAX_HEADERS} headers."})
+            return
         refusal = self._refusal(scope)
         if refusal is not None:
             status, headers, body = refusal

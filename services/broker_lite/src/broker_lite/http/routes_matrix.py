@@ -8,7 +8,7 @@ from fastapi import Response
 from broker_lite.domain import matrix as rules
 from broker_lite.domain.matrix import Options, Selector
 from broker_lite.http import pact_views
-from broker_lite.http.call import Call, Routes, hal, text_response
+from broker_lite.http.call import Call, Routes, hal, text_response, whole_number
 from broker_lite.http.errors import invalid, not_found
 from broker_lite.store import deployments, pacticipants, versions
 from broker_lite.store import matrix as store
@@ -48,8 +48,8 @@ def _query(call: Call) -> tuple[list[Selector], Options]:
     query = call.query
     given = query.get("q")
     ignored = query.get("ignore")
-    limit = call.text_query("limit") or "100"
-    if not limit.lstrip("-").isdigit():
+    limit = whole_number(call.text_query("limit") or "100")
+    if limit is None:
         raise invalid(["The limit must be 1 or greater."])
     options = Options(
         latestby=call.text_query("latestby"),
@@ -59,7 +59,7 @@ def _query(call: Call) -> tuple[list[Selector], Options]:
         latest=query.get("latest") == "true",
         success=_outcomes(query.get("success")),
         ignore=tuple(parse_selector(one) for one in ignored) if isinstance(ignored, list) else (),
-        limit=min(int(limit), MAX_LIMIT),
+        limit=min(limit, MAX_LIMIT),
     )
     return [parse_selector(one) for one in given] if isinstance(given, list) else [], options
 

@@ -377,11 +377,15 @@ def _with_latest_version(call: Call, row: PactPublication) -> dict[str, Any]:
     return views.embedded_pacticipant(call.urls, row.consumer.name) | {"_embedded": {"version": version}}
 
 
-@routes.get("/pacts/provider/{provider}/provider-states")
+_STATES = "/pacts/provider/{provider}/provider-states"
+
+
+@routes.get(_STATES, f"{_STATES}/branch/{{branch}}", f"{_STATES}/environment/{{environment}}")
 def list_provider_states(call: Call) -> Response:
-    """The provider states that the consumers' main-branch pacts ask for."""
-    provider = lookup.provider(call)
-    rows = pacts.listed(call.session, pacts.of_provider(provider), pacts.on_branch(None, head=True))
+    """The provider states that pacts ask for: on main branches, on a branch, or in an environment (name or uuid)."""
+    provider, place = lookup.provider(call), call.path.get("environment")
+    criterion = pacts.on_branch(call.path.get("branch"), head=True) if place is None else pacts.in_environment(place)
+    rows = pacts.listed(call.session, pacts.of_provider(provider), criterion)
     documents = pacts.with_content(call.session, rows)
     states: dict[str, dict[str, Any]] = {}
     for row in rows:

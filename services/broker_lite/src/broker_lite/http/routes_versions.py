@@ -67,7 +67,7 @@ def _latest(call: Call, row: Version | None) -> Response:
     return hal(lookup.version_body(call, row, self_url=call.url))
 
 
-@routes.get("/pacticipants/{pacticipant}/latest-version", "/pacticipants/{pacticipant}/versions/latest")
+@routes.get("/pacticipants/{pacticipant}/latest-version")
 def get_latest_version(call: Call) -> Response:
     """The newest version."""
     return _latest(call, versions.latest(call.session, call.path["pacticipant"]))

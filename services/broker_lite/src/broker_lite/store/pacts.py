@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from broker_lite.domain import content as pact_content
@@ -13,6 +13,7 @@ from broker_lite.store.models import (
     Branch,
     BranchVersion,
     DeployedVersion,
+    Environment,
     Pacticipant,
     PactPublication,
     PactVersion,
@@ -305,10 +306,20 @@ def newest_of_pair_with_any_tag() -> ColumnElement[bool]:
     )
 
 
+def in_environment(environment: str) -> ColumnElement[bool]:
+    """Criterion: the consumer version is deployed or released in the environment of this name or uuid."""
+    there = select(Environment.id).where(or_(Environment.name == environment, Environment.uuid == environment))
+    return _in_environments(DeployedVersion.environment_id.in_(there), ReleasedVersion.environment_id.in_(there))
+
+
 def in_any_environment() -> ColumnElement[bool]:
     """Criterion: the consumer version is deployed or released anywhere."""
-    deployed = select(DeployedVersion.version_id).where(DeployedVersion.undeployed_at.is_(None))
-    released = select(ReleasedVersion.version_id).where(ReleasedVersion.support_ended_at.is_(None))
+    return _in_environments(true(), true())
+
+
+def _in_environments(deployed_there: ColumnElement[bool], released_there: ColumnElement[bool]) -> ColumnElement[bool]:
+    deployed = select(DeployedVersion.version_id).where(DeployedVersion.undeployed_at.is_(None), deployed_there)
+    released = select(ReleasedVersion.version_id).where(ReleasedVersion.support_ended_at.is_(None), released_there)
     return or_(PactPublication.consumer_version_id.in_(deployed), PactPublication.consumer_version_id.in_(released))
 
 
