@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,25 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, func, inspect, select
+from alembic.script import ScriptDirectory
+from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, MetaData, event, func, inspect, select
 
 from broker_lite.store import engine as store_engine
 from broker_lite.store.engine import Store, StoreUnavailableError, connect
 from broker_lite.store.models import (
     Base,
+    Branch,
+    BranchVersion,
     DeployedVersion,
     Pacticipant,
     PactPublication,
     PactVersion,
+    Tag,
     Version,
+    Webhook,
 )
 from services.broker_lite.tests.conftest import BACKENDS, NewStore
-from services.broker_lite.tests.support.server import Answer, Served, contract, publication
+from services.broker_lite.tests.support.server import Answer, Served, contract, publication, serve
 
 
 def _count(store: Store, table: type[Base], *criteria: Any) -> int:
@@ -45,6 +51,18 @@ def _together(*calls: Callable[[], Answer]) -> list[Answer]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(run, call) for call in calls]]
+
+
+@contextlib.contextmanager
+def _another(served: Served) -> Iterator[Served]:
+    """A second server on the same Postgres; SQLite is given to one server only."""
+    if served.store.engine.dialect.name == "sqlite":
+        yield served
+        return
+    store = Store(connect(served.store.engine.url.render_as_string(hide_password=False)))
+    with serve(served.settings, store) as other:
+        yield other
+    store.close()
 
 
 def test_concurrent_publishes_of_one_version_store_it_once(served: Served) -> None:
@@ -99,6 +117,92 @@ def test_concurrent_new_environments_of_one_name(served: Served) -> None:
     assert sorted(answer.status for answer in answers) == [201, 400, 400, 400]
 
 
+def test_concurrent_publishes_of_one_content_store_it_once(served: Served) -> None:
+    """The same content by several consumer versions, through two servers where the database can be shared."""
+    with _another(served) as other:
+        sides = (served, other)
+        answers = _together(
+            *[
+                lambda n=n: sides[n % 2].send(
+                    "POST", "/contracts/publish", publication("C", str(n), "P", "same", branch="main", tags=["t"])
+                )
+                for n in range(8)
+            ]
+        )
+    assert {answer.status for answer in answers} == {200}
+    assert _count(served.store, PactVersion) == 1
+    assert (_count(served.store, Version), _count(served.store, PactPublication)) == (8, 8)
+    assert (_count(served.store, Branch), _count(served.store, Tag)) == (1, 8)
+
+
+def test_concurrent_results_for_one_pair_are_all_kept(served: Served) -> None:
+    served.publish("C", "1", "P")
+    path = f"/pacts/provider/P/consumer/C/pact-version/{served.sha('C', '1', 'P')}/verification-results"
+    with _another(served) as other:
+        sides = (served, other)
+        answers = _together(
+            *[
+                lambda n=n: sides[n % 2].send(
+                    "POST", path, {"success": n % 2 == 0, "providerApplicationVersion": f"p{n % 3}"}
+                )
+                for n in range(9)
+            ]
+        )
+    assert {answer.status for answer in answers} == {201}
+    assert len({answer.body["_links"]["self"]["href"].rpartition("/")[2] for answer in answers}) == 9
+    assert _count(served.store, Version) == 1 + 3
+    rows = served.ok("GET", "/matrix?q[][pacticipant]=P&latestby=cvpv")["matrix"]
+    # The latest of each provider version is that with the highest number, whoever was answered last.
+    latest = {
+        answer.body["providerApplicationVersion"]: answer.body["success"]
+        for answer in sorted(answers, key=lambda one: int(one.body["_links"]["self"]["href"].rpartition("/")[2]))
+    }
+    assert {row["provider"]["version"]["number"]: row["verificationResult"]["success"] for row in rows} == latest
+
+
+def test_concurrent_writes_of_one_thing(served: Served) -> None:
+    """Whatever two may create at once is created once."""
+    hook = {"request": {"method": "POST", "url": "https://x"}}
+    with _another(served) as other:
+
+        def six(method: str, path: str, body: Any) -> set[int]:
+            calls = [lambda side=side: side.send(method, path, body) for side in (served, other) * 3]
+            return {answer.status for answer in _together(*calls)}
+
+        for path in ("branches/main/versions/1", "versions/1/tags/t", "versions/1"):
+            assert six("PUT", f"/pacticipants/P/{path}", {}) <= {200, 201}
+        assert six("POST", "/pacticipants", {"name": "P"}) == {201}
+        assert six("PUT", "/webhooks/webhook-of-everybody", hook) <= {200, 201}
+    for table, number in ((Pacticipant, 1), (Version, 1), (Branch, 1), (BranchVersion, 1), (Tag, 1), (Webhook, 1)):
+        assert _count(served.store, table) == number, table
+
+
+def test_publishing_while_everything_is_deleted(served: Served) -> None:
+    """Each is done before or after the other, never in part."""
+
+    def publish(number: str) -> Callable[[], Answer]:
+        return lambda: served.send("POST", "/contracts/publish", publication("C", number, "P", number, tags=["t"]))
+
+    def delete(path: str) -> Callable[[], Answer]:
+        return lambda: served.send("DELETE", path)
+
+    def verify(sha: str) -> Callable[[], Answer]:
+        path = f"/pacts/provider/P/consumer/C/pact-version/{sha}/verification-results"
+        return lambda: served.send("POST", path, {"success": True, "providerApplicationVersion": "p1"})
+
+    for turn in range(5):
+        served.publish("C", "1", "P", "old", branch="main")
+        sha, number = served.sha("C", "1", "P"), f"2 of {turn}"
+        pacts = "/pacts/provider/P/consumer/C/versions"
+        answers = _together(delete("/pacticipants/C"), publish(number), publish(number), verify(sha), delete(pacts))
+        assert {answer.status for answer in answers} <= {200, 201, 204, 404}, [answer.text for answer in answers]
+        # What is left can be shown, and each content belongs to a publication.
+        for path in ("/dashboard", "/integrations", "/pacts/latest", "/pacticipants"):
+            served.ok("GET", path)
+        used = PactVersion.id.in_(select(PactPublication.pact_version_id))
+        assert _count(served.store, PactVersion, ~used) == 0
+
+
 def test_publishing_is_all_or_nothing(served: Served) -> None:
     served.publish("C", "1", "P2", "first")
     body = publication("C", "1", "P1", "new", branch="feature", tags=["t"])
@@ -148,6 +252,72 @@ def test_servers_that_start_together_migrate_once(new_store: NewStore, backend: 
     assert "pact_publications" in inspect(store.engine).get_table_names()
 
 
+def _revisions() -> list[str]:
+    """All revisions, oldest first."""
+    scripts = ScriptDirectory.from_config(store_engine.alembic_config())
+    return [one.revision for one in reversed(list(scripts.walk_revisions()))]
+
+
+def _upgrade(store: Store, revision: str) -> None:
+    with store.engine.connect() as connection:
+        configuration = store_engine.alembic_config()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, revision)
+        connection.commit()
+
+
+def _filler(column: "Column[Any]", number: int) -> Any:
+    """A value for the `number`-th row."""
+    if column.foreign_keys or isinstance(column.type, Integer):
+        return number
+    if isinstance(column.type, Boolean):
+        return True
+    if isinstance(column.type, DateTime):
+        return datetime(2026, 1, number, tzinfo=UTC)
+    if isinstance(column.type, JSON):
+        return {"number": number}
+    return f"{column.name} {number}"
+
+
+def _fill_tables(store: Store) -> dict[str, list[dict[str, Any]]]:
+    """Put two rows into every table that there is at this revision, whatever it is; returns all rows."""
+    metadata = MetaData()
+    metadata.reflect(store.engine)
+    with store.engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            if table.name != "alembic_version":
+                rows = [{one.name: _filler(one, number) for one in table.columns} for number in (1, 2)]
+                connection.execute(table.insert(), rows)
+    return _all_rows(store)
+
+
+def _all_rows(store: Store) -> dict[str, list[dict[str, Any]]]:
+    metadata = MetaData()
+    metadata.reflect(store.engine)
+    with store.engine.connect() as connection:
+        return {
+            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for table in metadata.sorted_tables
+            if table.name != "alembic_version"
+        }
+
+
+@pytest.mark.parametrize("revision", _revisions())
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_store_filled_at_any_revision_moves_forward(new_store: NewStore, backend: str, revision: str) -> None:
+    store = new_store(backend)
+    _upgrade(store, revision)
+    before = _fill_tables(store)
+    assert len(before) >= 15
+    store.migrate()
+    after = _all_rows(store)
+    for name, rows in before.items():
+        kept = [{key: row[key] for key in rows[0] if key in row} for row in after[name]]
+        assert kept == rows, f"{name} at {revision}"
+    store.migrate()
+    assert _all_rows(store) == after, "at the newest revision there is nothing to do"
+
+
 def test_migrating_a_filled_store_keeps_it(served: Served) -> None:
     served.publish("C", "1", "P", "content")
     sha = served.sha("C", "1", "P")
@@ -162,17 +332,6 @@ def test_migrations_lead_to_the_tables_of_the_models(store: Store) -> None:
         differences = compare_metadata(context, Base.metadata)
     # An index on an expression cannot be read back from SQLite, so it cannot be compared there.
     assert [one for one in differences if "uq_deployed_versions_current" not in str(one)] == []
-
-
-def test_every_migration_runs_from_the_start(tmp_path: Any) -> None:
-    store = Store(connect(f"sqlite:///{tmp_path}/x.db"))
-    with store.engine.connect() as connection:
-        configuration = store_engine.alembic_config()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "0001")
-        connection.commit()
-    store.migrate()
-    store.close()
 
 
 def test_a_store_that_cannot_be_opened_is_named() -> None:

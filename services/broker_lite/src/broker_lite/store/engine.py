@@ -69,11 +69,15 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._writer = engine.execution_options(writes=True)
+        # A reader sees one moment of the store, however many queries it makes; a writer waits for others and sees what
+        # they did, row by row. SQLite gives every transaction a view of its own.
+        postgres = engine.dialect.name == "postgresql"
+        self._reader = engine.execution_options(isolation_level="REPEATABLE READ") if postgres else engine
 
     @contextlib.contextmanager
     def transaction(self, *, writes: bool) -> Iterator[Session]:
         """One transaction: committed at the end, rolled back on any error."""
-        engine = self._writer if writes else self.engine
+        engine = self._writer if writes else self._reader
         with Session(engine, expire_on_commit=False, autoflush=False) as session, session.begin():
             yield session
 
