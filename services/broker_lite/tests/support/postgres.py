@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,9 +44,32 @@ def _user() -> str | None:
 class Server:
     """A running server."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, start: "Callable[[], subprocess.Popen[bytes]]") -> None:
         self._directory = directory
+        self._start = start
         self._count = 0
+        self.process = start()
+        self._wait_until_ready()
+
+    @property
+    def pid(self) -> int:
+        """The process that answers to signals: SIGQUIT is an immediate shutdown, as a crash."""
+        return self.process.pid
+
+    def restart(self) -> None:
+        """Start again after a crash; what was committed is recovered."""
+        self.process.wait(30)
+        self.process = self._start()
+        self._wait_until_ready()
+
+    def stop(self) -> None:
+        """Fast shutdown: do not wait for clients."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
 
     def _url(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={quote(str(self._directory), safe='')}"
@@ -58,6 +81,18 @@ class Server:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return self._url(name).replace("postgresql://", "postgresql+psycopg://")
+
+    def _wait_until_ready(self) -> None:
+        ready, log = _binary("pg_isready"), self._directory / "log"
+        for _ in range(600):
+            if self.process.poll() is not None:
+                pytest.fail(f"PostgreSQL ended while starting: {log.read_text()}", pytrace=False)
+            answer = subprocess.run([ready, "-q", "-h", str(self._directory), "-t", "1"], check=False)
+            if answer.returncode == 0:
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.1)
+        pytest.fail(f"PostgreSQL did not become ready: {log.read_text()}", pytrace=False)
 
 
 @contextlib.contextmanager
@@ -76,37 +111,25 @@ def server() -> Iterator[Server]:
             cwd=directory,
             stdout=subprocess.DEVNULL,
         )
-        log = (directory / "log").open("wb")
-        process = subprocess.Popen(
-            [postgres, "-D", data, "-k", directory, "-c", "listen_addresses=", "-c", "fsync=off"],
-            user=user,
-            cwd=directory,
-            stdout=log,
-            stderr=log,
-        )
+        log = (directory / "log").open("ab")
+        command: list[str | Path] = [
+            postgres,
+            "-D",
+            data,
+            "-k",
+            directory,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+        ]
+
+        def start() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(command, user=user, cwd=directory, stdout=log, stderr=log)
+
+        running = Server(directory, start)
         try:
-            running = Server(directory)
-            _wait_until_ready(running, process, directory / "log")
             yield running
         finally:
-            # Fast shutdown: do not wait for clients.
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+            running.stop()
             log.close()
-
-
-def _wait_until_ready(running: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    ready = _binary("pg_isready")
-    for _ in range(600):
-        if process.poll() is not None:
-            pytest.fail(f"PostgreSQL ended while starting: {log.read_text()}", pytrace=False)
-        answer = subprocess.run([ready, "-q", "-h", str(running._directory), "-t", "1"], check=False)
-        if answer.returncode == 0:
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-    pytest.fail(f"PostgreSQL did not become ready: {log.read_text()}", pytrace=False)
