@@ -7,7 +7,17 @@ import pytest
 from pact_operator.core.actions import CreateJob, CreateVerification, EnsureMainBranch, Plan
 from pact_operator.core.facts import ConsumerFacts, Failure, ProviderFacts, Trouble, VersionFacts
 from pact_operator.core.plan import plan_consumer, plan_provider
-from services.operator.tests.core.worlds import NOW, SETTINGS, broker, condition, consumer, contract, provider
+from services.operator.tests.core.worlds import (
+    NOW,
+    SETTINGS,
+    broker,
+    condition,
+    consumer,
+    contract,
+    passed,
+    provider,
+    results,
+)
 
 DOWN = Failure(Trouble.UNAVAILABLE, "http://broker:9292 does not answer.")
 
@@ -78,6 +88,14 @@ def test_a_refusal_is_told_and_holds_up_nothing_else(
     made = plan(failed={"EnsureMainBranch": Failure(trouble, "no")})
     assert condition(made.status, "MainBranchSet")["reason"] == reason
     assert work in {type(action) for action in made.actions}
+
+
+def test_a_question_that_failed_is_asked_again_though_all_else_is_well() -> None:
+    held = VersionFacts("1.0.0", (contract(),), results(passed()))
+    plan = of_provider(main_branch=DOWN, versions=(held,))
+    assert condition(plan.status, "Ready")["status"] == "True"
+    assert condition(plan.status, "MainBranchSet")["reason"] == "BrokerUnavailable"
+    assert plan.requeue_after is not None
 
 
 def test_a_broker_that_is_away_is_asked_again_by_a_consumer_that_has_published() -> None:

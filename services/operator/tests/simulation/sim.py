@@ -221,6 +221,8 @@ class Sim:
         self.providers = PROVIDERS[: self.rng.choice([1, 1, 2, 3])]
         self._uids = 0
         self.token = "token-1"
+        self.refused: set[str] = set()
+        """Runs whose Job the API server has refused at some time."""
         self.verdicts = 0
         """Runs whose verdict was written down."""
         self.left_behind = 0
@@ -541,7 +543,8 @@ class Sim:
             assert len(current) <= bound, "runs pile up"
         limit = self.limit()
         if limit is not None:
-            holding = [b["metadata"]["name"] for b in active if not _refused(b)]
+            # One whose Job was refused gives its place to others, and may be let in beside them later.
+            holding = [name for b in active if (name := b["metadata"]["name"]) not in self.refused]
             assert len(holding) <= limit + self.doubtful, f"{holding} run at the same time, {limit} may"
 
     def check_status(self, key: Key, status: Mapping[str, Any]) -> None:
@@ -583,7 +586,10 @@ class Sim:
         if not any(c["type"] == "Ready" and c["status"] == "True" for c in reached.get("conditions", ())):
             return "the broker is not told to be back"
         for body in [*self.api.of(names.BROKER), *self.api.of(names.PROVIDER)]:
-            if any(c["reason"] == "Registering" for c in body["status"]["conditions"]):
+            conditions = body["status"]["conditions"]
+            if any(
+                c["status"] == "Unknown" and c["type"] in ("MainBranchSet", "WebhookRegistered") for c in conditions
+            ):
                 return f"{body['metadata']['name']} does not tell yet what the broker has"
         unfinished = [b["metadata"]["name"] for b in self.api.of(names.VERIFICATION) if not _over(b)]
         return f"unfinished: {unfinished}" if unfinished else None
@@ -715,6 +721,8 @@ class SimCluster:
             except AssertionError as error:
                 raise Wrong(f"{key}: {error}") from error
             self.sim.api.writes["status"] += 1
+            if key.kind == names.VERIFICATION and _refused({"status": status}):
+                self.sim.refused.add(key.name)
             self.sim.verdicts += key.kind == names.VERIFICATION and "completionTime" in status
             self.sim.api.put({**body, "status": status})
         await self._after()

@@ -171,7 +171,11 @@ def _promised(
     if runs.queued_since:
         status["queuedSince"] = runs.queued_since
     dues = [row.due_at - facts.now for row in rows if row.due_at is not None and row.due_at > facts.now]
-    dues += [again_in for again_in in (runs.again_in, AGAIN_SECONDS if write_branch else None) if again_in is not None]
+    # Nothing tells of a main branch but a look: a provider that is at rest would not be looked at for long.
+    ask_again = (
+        AGAIN_SECONDS if write_branch else UNFINISHED_SECONDS if isinstance(facts.main_branch, Failure) else None
+    )
+    dues += [again_in for again_in in (runs.again_in, ask_again) if again_in is not None]
     dues += [vf.candidate_until - facts.now for vf in matter if vf.candidate_until is not None]
     if facts.gate and (ends := ignoring_ends_in(facts.gate.policy, facts.now)) is not None:
         dues.append(ends)
