@@ -79,6 +79,10 @@ class Process:
         except (ConnectionError, http.client.HTTPException):
             return None
 
+    def runs(self) -> bool:
+        """Whether the server has not died yet."""
+        return bool(self.launcher.ask({"runs": self.pid})["runs"])
+
     def end(self) -> int:
         """End the server if it still runs; returns the signal that ended it."""
         return int(self.launcher.ask({"end": self.pid})["signal"])
@@ -159,6 +163,10 @@ class _Forge:
             return self._rehearse(*command["rehearse"])
         if "start" in command:
             return self._start(command)
+        if "runs" in command:
+            # Not waited for: whoever asks for its signal next gets it.
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return {"runs": os.waitid(os.P_PID, command["runs"], options) is None}
         pid = command.get("end") or command["wait"]
         if "end" in command:
             os.kill(pid, signal.SIGKILL)
