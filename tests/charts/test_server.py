@@ -188,6 +188,12 @@ def test_the_gates_token_and_the_webhooks_certificate_outlive_upgrades(live: Hel
     _do(live, "upgrade", "pact-operator", "pact-operator", *where, "--set", "log.level=debug")
     assert _secrets(client, "pact-system") == before
     assert client.get(hooks).json()["webhooks"] == [webhook]
+    # Rotated: what the README says.
+    client.delete("/api/v1/namespaces/pact-system/secrets/pact-operator-gate").raise_for_status()
+    _do(live, "upgrade", "pact-operator", "pact-operator", *where)
+    token = _secrets(client, "pact-system")["pact-operator-gate"]
+    assert token != before["pact-operator-gate"]
+    assert _secrets(client, "team-b")["pact-operator-gate"] == token, "the copies follow"
     _do(live, "upgrade", "pact-operator", "pact-operator", *where, "--set", "admission.enabled=false")
     assert client.get(hooks).status_code == 404, "what is switched off is in nobody's way"
 
