@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from brokerclient import BranchVersion, Version
-from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, Progress, Told, in_record, rolled_out, settled
+from pact_cluster.demo import BREAK_PATCH, FIX_PATCH, RENAME_PATCH, Progress, Told, in_record, rolled_out, settled
 from pact_cluster.demo_broker import Verdict, failure_text, version_to_publish
 from pact_cluster.demo_kube import condition
 from pact_cluster.demo_releases import broker, consumer, operator, provider
 from pact_cluster.demo_source import content_version, patched
-from pact_cluster.demo_view import View, broken, describe_excerpt, field_of, rows
+from pact_cluster.demo_view import View, broken, describe_excerpt, field_of, gate_excerpt, rows
 from pact_cluster.errors import ClusterError
 from pact_cluster.report import Reporter
 from pact_cluster.workspace import Workspace
@@ -107,6 +107,12 @@ def test_a_verdict_counts_for_its_content_version_and_generation_alone(
     found: dict[str, Any] | None, expected: bool
 ) -> None:
     assert settled(found, "sha", "1") is expected
+
+
+def test_a_verdict_on_what_is_not_in_scope_any_more_is_waited_away() -> None:
+    found = pact_provider(("1", "sha", "Verified"), ("1", "before", "Failed"))
+    assert settled(found, "sha", "1", {"sha", "before"})
+    assert not settled(found, "sha", "1", {"sha"}), "the status is from before"
 
 
 def test_a_condition_without_a_generation_is_taken_as_it_is() -> None:
@@ -265,8 +271,30 @@ Events:
     ]
 
 
+def test_what_the_gate_said_is_found_in_what_helm_wrote() -> None:
+    asked = "May x 2 go to demo? Asking http://gate, for at most 240 s."
+    log = (
+        f"{asked}\n    0 s  Pending: wait\n\nconsumer  provider  state\n\nREFUSED: x 2 to demo: no\nWhat to do: mend it"
+    )
+    helm = f'level=WARN msg="something"\n{log}\nError: UPGRADE FAILED: pre-upgrade hooks failed: 1 error'
+    assert gate_excerpt(helm) == log
+    assert gate_excerpt(f'{log}\nRelease "x" has been upgraded. Happy Helming!\nNAME: x') == log
+    assert gate_excerpt('Release "x" has been upgraded.') == "", "nobody asked"
+    quoted = log.replace('"', '\\"').replace("\n", "\\n")
+    assert gate_excerpt(f'level=INFO msg="{quoted}"\nlevel=WARN msg="upgrade failed"') == log, "as helm 4 writes it"
+
+
+def test_a_candidate_that_breaks_is_no_broken_contract() -> None:
+    entry = {"consumer": "web", "contentSha": "a", "state": "Failed", "message": "$.name is missing"}
+    contracts = [{**entry, "providerVersion": version} for version in ("1", "2")]
+    item = {"status": {"version": "1", "candidates": [{"version": "1"}, {"version": "2"}], "contracts": contracts}}
+    assert [(found.provider, found.version) for found in broken({"users": item})] == [("users", "1")]
+
+
 @pytest.mark.parametrize(
-    ("patch", "image"), [(BREAK_PATCH, "consumer"), (FIX_PATCH, "fastapi-provider")], ids=["break", "fix"]
+    ("patch", "image"),
+    [(BREAK_PATCH, "consumer"), (FIX_PATCH, "fastapi-provider"), (RENAME_PATCH, "fastapi-provider")],
+    ids=["break", "fix", "rename"],
 )
 def test_the_patches_fit_the_tree_and_make_another_version(patch: str, image: str) -> None:
     workspace = Workspace.find()
@@ -303,6 +331,9 @@ def test_the_releases_name_the_images_that_were_built() -> None:
         "repository": "pact-operator/flask-provider",
         "tag": "1.0.0-a",
     }
+    assert "gate" not in provider("flask-provider", "pact-operator/flask-provider:1.0.0-a").values
+    asking = provider("flask-provider", "pact-operator/flask-provider:1.0.0-a", "pact-operator/gate:g1").values["gate"]
+    assert asking == {"enabled": True, "image": {"tag": "g1"}}
     values = consumer("pact-operator/consumer:1.0.0-a", "1.0.0-a.1").values
     assert (values["image"]["tag"], values["version"]) == ("1.0.0-a", "1.0.0-a.1"), "a revert needs no other image"
 

@@ -91,6 +91,8 @@ def test_a_broken_contract_names_interaction_and_field(kind: Kind, capsys: pytes
     shown = capsys.readouterr().out
     assert "$.email" in shown
     assert "describe pactprovider flask-provider" in shown
+    assert f"REFUSED: {FASTAPI} 2.0.0-" in shown, "the upgrade that would break the deployed consumer"
+    assert kind.image_of(FASTAPI).rpartition(":")[2].startswith("1.0.0-"), "it was not rolled out"
     for provider in PROVIDERS:
         ready = condition(kind.kube.get("PactProvider", DEMO, provider))
         assert (ready.status, ready.reason) == ("False", "ContractBroken")
@@ -107,8 +109,9 @@ def test_a_second_break_changes_nothing(kind: Kind) -> None:
     assert {job["metadata"]["uid"] for job in kind.jobs(DEMO)} == before
 
 
-def test_a_rollout_alone_mends_one_provider_and_not_the_other(kind: Kind) -> None:
+def test_a_rollout_alone_mends_one_provider_and_not_the_other(kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo_fix(kind.workspace) == 0
+    assert f"ALLOWED: {FASTAPI} 1.1.0-" in capsys.readouterr().out, "the gate lets the mended version in"
     fastapi = condition(kind.kube.get("PactProvider", DEMO, FASTAPI))
     flask = condition(kind.kube.get("PactProvider", DEMO, FLASK))
     assert (fastapi.status, fastapi.reason) == ("True", "AllVerified")

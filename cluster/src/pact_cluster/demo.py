@@ -12,10 +12,10 @@ from functools import partial
 from brokerclient import BrokerClient
 from pact_cluster import demo_broker, demo_releases
 from pact_cluster.demo_kube import Condition, Kube, Object, WaitedTooLongError, condition
-from pact_cluster.demo_releases import CONSUMER, DEMO, FASTAPI, PROVIDERS, RESTRICTED, SYSTEM, Helm
+from pact_cluster.demo_releases import CONSUMER, DEMO, ENVIRONMENT, FASTAPI, PROVIDERS, RESTRICTED, SYSTEM, Helm
 from pact_cluster.demo_source import content_version, patched
-from pact_cluster.demo_view import Row, View, broken, describe_excerpt, rows
-from pact_cluster.errors import ClusterError
+from pact_cluster.demo_view import Row, View, broken, describe_excerpt, gate_excerpt, rows
+from pact_cluster.errors import ClusterError, CommandFailedError
 from pact_cluster.images import build_images, load_images, reference_of
 from pact_cluster.kind import Cluster, ensure_cluster, find_cluster, kubectl, prepare, uses_local_images
 from pact_cluster.report import Reporter, Step
@@ -23,9 +23,10 @@ from pact_cluster.workspace import ClusterChoice, Workspace
 
 BREAK_PATCH = "jobs/consumer/demo/expects-email.patch"
 FIX_PATCH = "services/fastapi_provider/demo/serves-email.patch"
+RENAME_PATCH = "services/fastapi_provider/demo/renames-name.patch"
 JOBS = "0.1.0"
-PLAIN, CHANGED = "1.0.0", "1.1.0"
-"""The series of versions of the tree as it is, and of a patched one."""
+PLAIN, CHANGED, RENAMED = "1.0.0", "1.1.0", "2.0.0"
+"""The series of versions of the tree as it is, of a patched one, and of the provider that nobody lets in."""
 
 _BROKER_SECONDS = 180.0
 _PUBLISH_SECONDS = 180.0
@@ -167,14 +168,17 @@ def demo(workspace: Workspace, report: Reporter | None = None) -> int:
             with demo_broker.connected(workspace, run.kube, DEMO) as client:
                 wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
                 with progress.step() as step:
-                    verdicts(run, wanted, PROVIDERS, Told(step, report))
+                    scope = demo_broker.in_scope(client, PROVIDERS)
+                    verdicts(run, wanted, PROVIDERS, Told(step, report), scope=scope)
                 with progress.step() as step:
                     providers = recorded(run, PROVIDERS, Told(step, report))
                 found = _matrix(client, providers)
+            failures = broken(providers)
+            if not failures:
+                deployed(run, version)
     view.matrix(found)
     view.deployments(providers.values())
     view.timings(progress.timings)
-    failures = broken(providers)
     if failures:
         view.broken(failures)
         view.say(
@@ -207,7 +211,7 @@ def image_versions(workspace: Workspace, *, local: bool) -> dict[str, str | None
         local: Whether no registry answers, so that broker and database are images of our own, too.
     """
     own: dict[str, str | None] = {"postgres": None, "broker-lite": None} if local else {}
-    jobs = {name: content_version(workspace.root, name, JOBS) for name in ("verifier", "publisher")}
+    jobs = {name: content_version(workspace.root, name, JOBS) for name in ("verifier", "publisher", "gate")}
     plain = {name: content_version(workspace.root, name, PLAIN) for name in (*PROVIDERS, "consumer")}
     return {**own, "operator": None, **jobs, **plain}
 
@@ -226,9 +230,10 @@ def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
         report,
         [
             "The demo that runs",
-            "Image of a consumer that expects $.email",
+            "Images: a consumer that expects $.email, a provider that renames $.name",
             "Consumer (helm), its pact tests, publication",
             "Verification of the contracts",
+            "Upgrade of the FastAPI provider (helm), which asks the gate",
         ],
     )
     view = View()
@@ -237,12 +242,17 @@ def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
         with progress.step() as step, patched(workspace, workspace.root / BREAK_PATCH) as changed:
             base = content_version(changed.root, "consumer", CHANGED)
             image = run.images({"consumer": base}, step, changed)["consumer"]
+            with patched(workspace, workspace.root / RENAME_PATCH) as renamed:
+                candidate = content_version(renamed.root, FASTAPI, RENAMED)
+                candidate_image = run.images({FASTAPI: candidate}, step, renamed)[FASTAPI]
         with demo_broker.connected(workspace, run.kube, DEMO) as client:
             with progress.step() as step:
                 version = publish(run, client, image, base, Told(step, report))
             wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
             with progress.step() as step:
                 providers = verdicts(run, wanted, PROVIDERS, Told(step, report))
+            with progress.step() as step:
+                refusal = refused_upgrade(run, candidate_image, step)
             found = _matrix(client, providers)
     failures = [item for item in broken(providers) if item.consumer == CONSUMER]
     view.matrix(found)
@@ -251,6 +261,9 @@ def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
         view.say(f"$ kubectl -n {DEMO} describe pactprovider {name}")
         view.say(describe_excerpt(kubectl(workspace, "-n", DEMO, "describe", "pactprovider", name)))
         view.say("")
+    view.say(f"$ helm upgrade {FASTAPI} charts/provider --namespace {DEMO} --set image.tag={candidate} ...")
+    view.say(refusal)
+    view.say("")
     view.timings(progress.timings)
     kept = [name for name in PROVIDERS if name not in {item.provider for item in failures}]
     if kept == [FASTAPI] and before.get(FASTAPI, "").startswith(CHANGED):
@@ -264,6 +277,7 @@ def demo_break(workspace: Workspace, report: Reporter | None = None) -> int:
         view.say(
             f"{CONSUMER} {version} expects $.email, and no provider serves it: both contracts broke, as they should."
         )
+    view.say(f"{FASTAPI} {candidate} was never rolled out: the gate refused it, and {before[FASTAPI]} runs on.")
     view.say("What is next:  make demo-fix   (the FastAPI provider learns to serve it)")
     return 0
 
@@ -297,7 +311,8 @@ def demo_fix(workspace: Workspace, report: Reporter | None = None) -> int:
         with demo_broker.connected(workspace, run.kube, DEMO) as client:
             wanted = demo_broker.contents(client, CONSUMER, PROVIDERS)
             with progress.step() as step:
-                Helm(workspace).apply(demo_releases.provider(FASTAPI, image))
+                step.update(f"helm upgrade {FASTAPI}: its hook asks the gate, which has the version verified")
+                said = Helm(workspace).upgrade(demo_releases.provider(FASTAPI, image, gate_image(workspace)))
                 told = Told(step, report)
                 verdicts(run, wanted, PROVIDERS, told, versions={FASTAPI: version})
             with progress.step() as step:
@@ -306,6 +321,10 @@ def demo_fix(workspace: Workspace, report: Reporter | None = None) -> int:
     view.matrix(found)
     view.objects(providers.values())
     view.deployments(providers.values())
+    if answer := gate_excerpt(said):
+        view.say(f"$ helm upgrade {FASTAPI} charts/provider --namespace {DEMO} --set image.tag={version} ...")
+        view.say(answer)
+        view.say("")
     view.timings(progress.timings)
     failures = {item.provider for item in broken(providers)}
     if FASTAPI in failures:
@@ -391,7 +410,7 @@ def deploy(run: Session, progress: Progress) -> str:
     with progress.step() as step:
         step.update(f"helm upgrade --install {' and '.join(PROVIDERS)}")
         with ThreadPoolExecutor(max_workers=len(PROVIDERS)) as pool:
-            list(pool.map(helm.apply, [demo_releases.provider(name, built[name]) for name in PROVIDERS]))
+            list(pool.map(helm.apply, [demo_releases.provider(name, built[name], built["gate"]) for name in PROVIDERS]))
     with progress.step() as step:
         broker_ready(run, Told(step, run.report))
     with progress.step() as step, demo_broker.connected(workspace, kube, DEMO) as client:
@@ -469,12 +488,55 @@ def publish(run: Session, client: BrokerClient, image: str, base: str, seen: Tol
     return version
 
 
+def deployed(run: Session, version: str) -> None:
+    """Record a consumer version as deployed, as the consumer's own pipeline would.
+
+    The consumer runs in people's browsers, say, and not in this cluster: nobody else can tell.
+    """
+    with demo_broker.connected(run.workspace, run.kube, DEMO, write=True) as client:
+        client.record_deployment(CONSUMER, version, client.ensure_environment(ENVIRONMENT).uuid)
+
+
+def gate_image(workspace: Workspace) -> str:
+    """The image of the Job that asks the gate, as `make demo` has built and loaded it."""
+    return reference_of("gate", content_version(workspace.root, "gate", JOBS))
+
+
+def refused_upgrade(run: Session, image: str, step: Step) -> str:
+    """Upgrade the FastAPI provider to a version that breaks the contract of the consumer that is deployed.
+
+    Returns:
+        What its hook said.
+
+    Raises:
+        ClusterError: It was not refused, or was rolled out all the same.
+    """
+    before = _current_versions(run)
+    release = demo_releases.provider(FASTAPI, image, gate_image(run.workspace))
+    step.update(f"helm upgrade {FASTAPI}: its hook asks the gate, which has the version verified")
+    try:
+        Helm(run.workspace).upgrade(release)
+    except CommandFailedError as error:
+        said = gate_excerpt(error.output)
+        if "REFUSED" not in said:
+            raise
+    else:
+        raise ClusterError(
+            f"{FASTAPI} {demo_releases.tag_of(image)} renames $.name, and the gate let it pass: is {CONSUMER} recorded "
+            f"as deployed in the environment {ENVIRONMENT}? `make demo` records it."
+        )
+    if _current_versions(run) != before:
+        raise ClusterError(f"{FASTAPI} was refused, and rolled out all the same: look at its Deployment.")
+    return said
+
+
 def verdicts(
     run: Session,
     wanted: Mapping[str, str],
     names: Collection[str],
     seen: Told,
     versions: Mapping[str, str] | None = None,
+    scope: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, Object]:
     """Wait until each provider's contract has its verdict for one content and the version that is rolled out.
 
@@ -484,6 +546,7 @@ def verdicts(
         names: The providers.
         seen: Told the progress.
         versions: Provider to the version that must have been verified; else the one in its Deployment.
+        scope: Provider to the contents in its scope: a verdict on another one is from before, and no verdict yet.
 
     Returns:
         The PactProviders by pacticipant.
@@ -498,7 +561,11 @@ def verdicts(
 
     def judge(state: Mapping[str, Object]) -> dict[str, Object] | None:
         found = {item["spec"]["pacticipant"]: item for item in state.values()}
-        done = [name for name in names if settled(found.get(name), wanted[name], expected.get(name, ""))]
+        done = [
+            name
+            for name in names
+            if settled(found.get(name), wanted[name], expected.get(name, ""), scope[name] if scope else None)
+        ]
         return found if len(done) == len(names) else None
 
     what, look = f"a verdict on {' and '.join(names)}", f"kubectl -n {DEMO} get pact,jobs,pods"
@@ -544,17 +611,24 @@ def in_record(found: Object | None, version: str) -> bool:
     return told.current and told.status == "True" and shown.get("running") == version
 
 
-def settled(found: Object | None, content_sha: str, version: str) -> bool:
-    """Whether a PactProvider shows a verdict on one content, for one provider version, at its present generation."""
+def settled(found: Object | None, content_sha: str, version: str, scope: Collection[str] | None = None) -> bool:
+    """Whether a PactProvider shows a verdict on one content, for one provider version, at its present generation.
+
+    Args:
+        found: The PactProvider.
+        content_sha: The content.
+        version: The provider version.
+        scope: All contents that there may be verdicts on; None: any.
+    """
     ready = condition(found)
     if found is None or not ready.current or ready.status == "Unknown":
         return False
     status = found.get("status", {})
+    own = [contract for contract in status.get("contracts") or [] if contract["providerVersion"] == version]
+    if scope is not None and any(contract["contentSha"] not in scope for contract in own):
+        return False
     return status.get("version") == version and any(
-        contract["contentSha"] == content_sha
-        and contract["providerVersion"] == version
-        and contract["state"] in _FINAL_STATES
-        for contract in status.get("contracts") or []
+        contract["contentSha"] == content_sha and contract["state"] in _FINAL_STATES for contract in own
     )
 
 

@@ -183,6 +183,16 @@ def contents(client: BrokerClient, consumer: str, providers: tuple[str, ...]) ->
     return found
 
 
+def in_scope(client: BrokerClient, providers: tuple[str, ...]) -> dict[str, frozenset[str]]:
+    """The contents that each provider has to keep, those of what is deployed included: provider to content SHAs."""
+    _reconnect(client)
+    selectors = [{"mainBranch": True}, {"deployedOrReleased": True}]
+    return {
+        provider: frozenset(pact.content_sha for pact in client.pacts_for_verification(provider, selectors=selectors))
+        for provider in providers
+    }
+
+
 def _reconnect(client: BrokerClient) -> None:
     # A broker closes connections that idle; through a forwarded port that goes unseen until the next request fails.
     client.close()

@@ -1,6 +1,7 @@
 """The demo's Helm releases: which charts, with which values, and how they are brought up to date."""
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 from pact_cluster.errors import ClusterError, CommandFailedError
 from pact_cluster.kind import context_of, environment
-from pact_cluster.shell import run
+from pact_cluster.shell import run, stream
 from pact_cluster.tools import ensure_tools
 from pact_cluster.workspace import Workspace
 
@@ -26,6 +27,9 @@ USES_BROKER: Final = {"pact-operator.dev/uses-broker": "demo"}
 
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 """On both namespaces: the API server refuses every Pod that is not hardened."""
+
+ENVIRONMENT: Final = "demo"
+"""What the demo's namespace is to the broker."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ def operator(images: Mapping[str, str]) -> Release:
             "verifier": {"tag": tag_of(images["verifier"])},
             "publisher": {"tag": tag_of(images["publisher"])},
         },
+        # The hook Jobs of the providers ask the gate.
+        "gate": {"copyTokenTo": [DEMO]},
     }
     return Release("pact-operator", "pact-operator", SYSTEM, values)
 
@@ -67,7 +73,7 @@ def broker(images: Mapping[str, str]) -> Release:
     values: dict[str, Any] = {
         "pactBroker": {
             "create": True,
-            "environment": {"name": "demo", "displayName": "The demo's namespace"},
+            "environment": {"name": ENVIRONMENT, "displayName": "The demo's namespace"},
             "recording": {"mode": "Record"},
             "webhook": {"enabled": True},
         },
@@ -81,13 +87,22 @@ def broker(images: Mapping[str, str]) -> Release:
     return Release(BROKER, "pact-broker", DEMO, values)
 
 
-def provider(name: str, reference: str) -> Release:
-    """One of the two example providers at a version, which its image's tag is."""
+def provider(name: str, reference: str, gate: str = "") -> Release:
+    """One of the two example providers at a version, which its image's tag is.
+
+    Args:
+        name: Of the release.
+        reference: The provider's image.
+        gate: Image of the Job that asks the gate before an upgrade; empty: nobody asks.
+    """
     repository, _, tag = reference.rpartition(":")
     own: dict[str, Any] = {"create": True, "branch": BRANCH}
     if name == FASTAPI:
         own["messagePath"] = "/_pact/messages"
-    return Release(name, "provider", DEMO, {"image": {"repository": repository, "tag": tag}, "pactProvider": own})
+    values: dict[str, Any] = {"image": {"repository": repository, "tag": tag}, "pactProvider": own}
+    if gate:
+        values["gate"] = {"enabled": True, "image": {"tag": tag_of(gate)}}
+    return Release(name, "provider", DEMO, values)
 
 
 def consumer(reference: str, version: str) -> Release:
@@ -119,10 +134,11 @@ class Helm:
         return run(command, environment=self._environment, stdin=stdin, timeout=timeout)
 
     def apply(self, release: Release) -> None:
-        """Install a release or bring it up to date; waits for nothing that it starts.
+        """Install a release or bring it up to date; waits for nothing that it starts, and runs no hook.
 
-        A run that was cut off leaves a release `pending`, which helm would refuse to touch. That record is removed:
-        what it made is taken over by this run.
+        Without hooks nobody asks the gate: this is how the demo gets back to where it began, whatever its contracts
+        are worth. A run that was cut off leaves a release `pending`, which helm would refuse to touch. That record is
+        removed: what it made is taken over by this run.
 
         Raises:
             CommandFailedError: Helm failed.
@@ -130,7 +146,28 @@ class Helm:
         self._forget_pending(release)
         chart = str(self._workspace.root / "charts" / release.chart)
         where = ["--namespace", release.namespace]
-        self.run("upgrade", "--install", release.name, chart, *where, "--values", "-", stdin=json.dumps(release.values))
+        command = ["upgrade", "--install", release.name, chart, *where, "--no-hooks", "--values", "-"]
+        self.run(*command, stdin=json.dumps(release.values))
+
+    def upgrade(self, release: Release) -> str:
+        """Bring a release up to date as people do, hooks and all.
+
+        Returns:
+            All that helm wrote, the logs of hooks included.
+
+        Raises:
+            CommandFailedError: Helm failed, or a hook refused; carries the same.
+        """
+        self._forget_pending(release)
+        chart = str(self._workspace.root / "charts" / release.chart)
+        lines: list[str] = []
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as values:
+            json.dump(release.values, values)
+            values.flush()
+            command = [str(self._program), "upgrade", release.name, chart, "--namespace", release.namespace]
+            command += ["--values", values.name, "--kube-context", context_of(self._workspace)]
+            stream(command, lines.append, environment=self._environment)
+        return "\n".join(lines)
 
     def values(self, release: str, namespace: str) -> dict[str, Any]:
         """The values that a release was given; empty if there is no such release."""

@@ -1,5 +1,6 @@
 """What the demo shows: the matrix as the broker holds it beside what the objects say, and the contracts that broke."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pact_cluster.demo_kube import Object, condition
 
 # A pipe has no width: what is written there is read in logs and in editors.
 _PLAIN_WIDTH = 150
+_HELM_LOG = re.compile(r'^level=INFO msg="(May (?:[^"\\]|\\.)*)"$', re.MULTILINE)
 _FIELD = re.compile(r"\$(?:\.[A-Za-z_][\w-]*|\['[^']+'\]|\[[\d*]+\])+")
 
 
@@ -94,7 +96,7 @@ class Broken:
 
 
 def broken(providers: Mapping[str, Object]) -> list[Broken]:
-    """All contracts that the objects call broken."""
+    """All contracts that the objects call broken; those of versions that somebody only asked about do not count."""
     return [
         Broken(
             name,
@@ -105,8 +107,35 @@ def broken(providers: Mapping[str, Object]) -> list[Broken]:
         )
         for name, item in sorted(providers.items())
         for contract in item.get("status", {}).get("contracts") or []
-        if contract["state"] == "Failed"
+        if contract["state"] == "Failed" and contract["providerVersion"] not in _candidates(item)
     ]
+
+
+def _candidates(item: Object) -> set[str]:
+    status = item.get("status", {})
+    return {candidate["version"] for candidate in status.get("candidates") or []} - {status.get("version", "")}
+
+
+def gate_excerpt(text: str) -> str:
+    """What the Job that asks the gate said, out of all that helm wrote; empty if nobody asked.
+
+    Args:
+        text: helm's output with the log of its hook, which helm 4 writes as one quoted line and helm 3 as it is.
+    """
+    kept: list[str] = []
+    for line in _HELM_LOG.sub(_unquoted, text).splitlines():
+        if kept and line.startswith(("Error:", "level=", "Release ", "NAME:")):
+            break
+        if kept or line.startswith("May "):
+            kept.append(line)
+    return "\n".join(kept).rstrip()
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    try:
+        return str(json.loads(f'"{found[1]}"'))
+    except ValueError:
+        return found[1].replace("\\n", "\n")
 
 
 def describe_excerpt(text: str) -> str:
