@@ -13,6 +13,7 @@ from pact_operator.api import names
 from pact_operator.api.reasons import Reason
 from pact_operator.core.facts import Failure, GateRow, Key, Matrix, Question, Trouble
 from pact_operator.core.gate import Verdict
+from pact_operator.core.times import rfc3339
 from pact_operator.engine.queue import KeyedQueue
 from pact_operator.engine.reconciler import Reconciler
 from pact_operator.handlers.gate import MAX_BODY
@@ -205,7 +206,20 @@ async def test_only_what_can_be_started_is_verified_and_only_so_much(
     for number in range(20):
         clock.time += 1
         await reconciler.gate.answer(BROKER, Question("users", f"v{number}", "production"), verify=True)
-    assert candidates(reconciler, world) == ["v19", "v18", "v17", "v16", "v15"]
+    assert candidates(reconciler, world) == ["v4", "v3", "v2", "v1", "v0"], "who came first is not displaced"
+
+    def with_status(state: str) -> None:
+        status = {
+            "candidates": [{"version": f"v{number}", "until": rfc3339(clock.time + 3000)} for number in range(5)],
+            "contracts": [{"consumer": "web", "providerVersion": "v0", "contentSha": "a", "state": state}],
+        }
+        world.objects[Key(names.PROVIDER, "team", "users")]["status"] = status
+
+    for state, newest in (("Running", "v4"), ("Owed", "v4"), ("Blocked", "v5")):
+        with_status(state)
+        await reconciler.gate.answer(BROKER, Question("users", "v5", "production"), verify=True)
+        assert candidates(reconciler, world)[0] == newest
+    assert candidates(reconciler, world) == ["v5", "v4", "v3", "v2", "v1"]
 
 
 # --- HTTP

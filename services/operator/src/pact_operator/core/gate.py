@@ -19,6 +19,7 @@ from pact_operator.api.reasons import ADVICE, Reason
 from pact_operator.api.v1alpha1 import GateSpec
 from pact_operator.core.conditions import Cond, clean
 from pact_operator.core.facts import GateFacts, GateRow, Matrix, Obstacle, Question, Verifier
+from pact_operator.core.versions import MAX_CANDIDATES
 
 KIND: Final = "Deployable"
 """Type of the condition on PactConsumer and PactProvider."""
@@ -371,7 +372,10 @@ def _own(facts: GateFacts) -> list[Verifier]:
     return [verifier for verifier in facts.verifiers if verifier.pacticipant == facts.question.pacticipant]
 
 
-_ASK: Final = "Ask with verify=true to have the version verified before it is rolled out, or publish its results."
+_ASK: Final = (
+    "Ask with verify=true to have the version verified before it is rolled out, or publish its results. A PactProvider "
+    f"takes {MAX_CANDIDATES} such versions at a time: if it has as many, ask again."
+)
 
 
 def _have_it_verified(facts: GateFacts) -> str:

@@ -262,6 +262,8 @@ class Gatekeeper:
     def want(self, broker: Key, question: Question) -> None:
         """Makes a version one that matters, for an hour, to the PactProviders that can start it.
 
+        One that has as many as it may has room again once the oldest of them has its results.
+
         Args:
             broker: key of the PactBroker.
             question: only the pacticipant and the version are taken from it.
@@ -276,9 +278,21 @@ class Gatekeeper:
             key = Key(names.PROVIDER, namespace, provider.metadata.name)
             wanted = dict(self.candidates(provider))
             now = self.clock.now()
+            full = question.version not in wanted and len(wanted) >= versions.MAX_CANDIDATES
+            if full and _under_way(provider, min(wanted, key=lambda version: wanted[version])):
+                # Else whoever asks in a loop would have run after run begun, and none ended.
+                continue
             if wanted.get(question.version, 0.0) - now < _RENEW_SECONDS:
                 self._candidates.setdefault(key, {})[question.version] = now + CANDIDATE_SECONDS
                 self.hint(key)
+
+
+def _under_way(provider: PactProvider, version: str) -> bool:
+    """Whether a candidate has not been looked at yet, or waits for a run of its own to end."""
+    status = provider.status
+    return all(candidate.version != version for candidate in status.candidates) or any(
+        contract.provider_version == version and contract.state in ("Owed", "Running") for contract in status.contracts
+    )
 
 
 def obstacle(failure: Failure) -> Obstacle:
