@@ -40,9 +40,7 @@ from pact_operator.core.versions import Unresolved, resolve
 
 KIND: Final = "Recorded"
 READ_BACK_SECONDS: Final = 1.0
-"""After which what was recorded is read back from the broker."""
-NOTED_SECONDS: Final = 0.1
-"""After which what was noted is recorded; the watch that tells of the note mostly comes before."""
+"""After which a note is acted on, and what was recorded is read back; mostly the watch tells of the status before."""
 MAX_SHOWN: Final = 10
 MAX_VERSION: Final = 1024
 MAX_REQUEST: Final = 128
@@ -444,7 +442,9 @@ def _runs(facts: RecordFacts, mine: tuple[Deployed, ...], version: str) -> Told:
     if _noted(facts) != tidy(version) and not (facts.records and _moved(facts)):
         # Noted first: of a record that nobody knew to be the operator's own, nobody would take it back.
         noted = _shown(facts, mine, running=version, recording=version)
-        return Told(_unknown(Reason.RECORDING, f"{version} runs: that is to be recorded."), noted, (), NOTED_SECONDS)
+        return Told(
+            _unknown(Reason.RECORDING, f"{version} runs: that is to be recorded."), noted, (), READ_BACK_SECONDS
+        )
     done = _shown(facts, mine, memory=version, running=version, done=True)
     action = RecordDeployment(facts.pacticipant, version, facts.environment, facts.instance)
     return _with_move(facts, _recording(facts, f"{version} runs: that is being recorded.", done, [action]))
