@@ -90,39 +90,23 @@ def test_foreign_link_metadata_is_none(segment: str) -> None:
     assert isinstance(metadata.decode(segment), metadata.LinkMetadata)
 
 
-def _success(*branches: str, at: int = 0, tags: tuple[str, ...] = (), wip: bool = False) -> pending.Success:
-    return pending.Success(EPOCH + timedelta(days=at), frozenset(branches), frozenset(tags), wip)
-
-
 @pytest.mark.parametrize(
-    ("results", "branch_began", "expected"),
+    ("here", "first_elsewhere", "began", "expected"),
     [
-        ([], None, True),
-        ([_success("main")], 5, False),
-        ([_success("other", at=1)], 5, False),
-        ([_success("other", at=9)], 5, True),
-        ([_success("other", at=9)], None, False),
-        ([_success(at=1)], None, True),
-        ([_success("other", at=9), _success("main", at=10, wip=True)], 5, False),
+        (False, None, None, True),
+        (False, None, 5, True),
+        (True, None, 5, False),
+        (False, 1, 5, False),
+        (False, 5, 5, True),
+        (False, 9, 5, True),
+        (False, 9, None, False),
     ],
 )
-def test_pending_for_a_branch(results: list[pending.Success], branch_began: int | None, expected: bool) -> None:
-    began = None if branch_began is None else EPOCH + timedelta(days=branch_began)
-    assert pending.pending_for_branch(results, "main", began) is expected
+def test_what_waits_for_a_branch(here: bool, first_elsewhere: int | None, began: int | None, expected: bool) -> None:
+    def day(number: int | None) -> datetime | None:
+        return None if number is None else EPOCH + timedelta(days=number)
 
-
-def test_results_of_work_in_progress_end_pending_but_not_the_work() -> None:
-    result = [_success("main", at=3, wip=True)]
-    assert not pending.pending_for_branch(result, "main", EPOCH)
-    assert pending.wip_for_branch(result, "main", EPOCH, EPOCH)
-    assert not pending.wip_for_branch([_success("main", at=3)], "main", EPOCH, EPOCH)
-    assert pending.wip_for_branch([_success("main", at=3)], "main", EPOCH, EPOCH + timedelta(days=4))
-
-
-def test_pending_by_tags() -> None:
-    results = [_success(tags=("prod",), at=1)]
-    began = {"new": EPOCH, "late": EPOCH + timedelta(days=2)}
-    assert pending.pending_tags(results, ["prod", "new", "late", "never"], began) == ["new"]
+    assert pending.waits(pending.Successes(here, day(first_elsewhere)), day(began)) is expected
 
 
 def test_required_versions_are_named_once() -> None:

@@ -45,7 +45,7 @@ class Server:
     """A running server."""
 
     def __init__(self, directory: Path, start: "Callable[[], subprocess.Popen[bytes]]") -> None:
-        self._directory = directory
+        self.directory = directory
         self._start = start
         self._count = 0
         self.process = start()
@@ -72,7 +72,7 @@ class Server:
             self.process.wait(10)
 
     def _url(self, database: str) -> str:
-        return f"postgresql://tester@/{database}?host={quote(str(self._directory), safe='')}"
+        return f"postgresql://tester@/{database}?host={quote(str(self.directory), safe='')}"
 
     def new_database(self) -> str:
         """URL of a fresh database."""
@@ -83,11 +83,11 @@ class Server:
         return self._url(name).replace("postgresql://", "postgresql+psycopg://")
 
     def _wait_until_ready(self) -> None:
-        ready, log = _binary("pg_isready"), self._directory / "log"
+        ready, log = _binary("pg_isready"), self.directory / "log"
         for _ in range(600):
             if self.process.poll() is not None:
                 pytest.fail(f"PostgreSQL ended while starting: {log.read_text()}", pytrace=False)
-            answer = subprocess.run([ready, "-q", "-h", str(self._directory), "-t", "1"], check=False)
+            answer = subprocess.run([ready, "-q", "-h", str(self.directory), "-t", "1"], check=False)
             if answer.returncode == 0:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):

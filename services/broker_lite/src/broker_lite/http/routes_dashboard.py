@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Response
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement
 
 from broker_lite.http import views
 from broker_lite.http.call import Call, Routes, hal, text_response
@@ -65,11 +65,14 @@ def _dashboard(call: Call, criteria: list[ColumnElement[bool]]) -> Response:
 
 def _heads(call: Call, criteria: list[ColumnElement[bool]]) -> list[_Head]:
     session = call.session
-    elsewhere = or_(pacts.on_any_branch_head(), pacts.newest_of_pair_with_any_tag(), pacts.in_any_environment())
-    found = (*pacts.overall_latest(session, *criteria), *pacts.listed(session, *criteria, elsewhere))
+    found = (
+        *pacts.overall_latest(session, *criteria),
+        *pacts.listed(session, *criteria, pacts.at_a_head()),
+        *pacts.newest_with_each_tag(session, *criteria),
+    )
     rows = list({one.id: one for one in found}.values())
     contents = [one.pact_version_id for one in rows]
-    latest = results.latest_of(session, contents)
+    latest = results.latest_of(session, contents, tests=False)
     verified = results.ever_verified(session, contents)
     ids = {one.consumer_version_id for one in rows} | {one.provider_version_id for one in latest.values()}
     facets = versions.facets(session, ids)

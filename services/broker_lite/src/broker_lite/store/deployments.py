@@ -207,7 +207,8 @@ def supported_releases(
     if pacticipant_id is not None:
         statement = statement.where(ReleasedVersion.pacticipant_id == pacticipant_id)
     if number is not None:
-        statement = statement.where(ReleasedVersion.version_id.in_(select(Version.id).where(Version.number == number)))
+        own = select(Version.id).where(Version.id == ReleasedVersion.version_id, Version.number == number)
+        statement = statement.where(own.exists())
     if version_ids is not None:
         statement = statement.where(ReleasedVersion.version_id.in_(version_ids))
     return list(session.scalars(statement.order_by(ReleasedVersion.id)))

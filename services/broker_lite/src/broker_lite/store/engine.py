@@ -104,8 +104,9 @@ class Store:
                     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
                     connection.commit()
                 try:
-                    _upgrade(connection)
-                    connection.commit()
+                    # One transaction around all steps: without it, SQLite would let another server in between two.
+                    with connection.begin():
+                        _upgrade(connection)
                 finally:
                     if postgres:
                         connection.rollback()

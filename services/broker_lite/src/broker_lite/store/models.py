@@ -107,9 +107,13 @@ class Version(Timestamps, Base):
     """A version of a pacticipant; versions are ordered by creation, which is by id."""
 
     __tablename__ = "versions"
-    __table_args__ = (UniqueConstraint("pacticipant_id", "number"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("pacticipant_id", "number"),
+        Index("ix_versions_newest", "pacticipant_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
-    pacticipant_id: Mapped[int] = _owner("pacticipants.id")
+    pacticipant_id: Mapped[int] = _owner("pacticipants.id", index=False)
     number: Mapped[str]
     build_url: Mapped[str | None]
     pacticipant: Mapped[Pacticipant] = relationship(lazy="joined", innerjoin=True)
@@ -130,7 +134,11 @@ class BranchVersion(Timestamps, Base):
     """A version on a branch."""
 
     __tablename__ = "branch_versions"
-    __table_args__ = (UniqueConstraint("branch_id", "version_id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("branch_id", "version_id"),
+        Index("ix_branch_versions_head", "branch_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
     branch_id: Mapped[int] = _owner("branches.id", index=False)
     version_id: Mapped[int] = _owner("versions.id")
@@ -143,9 +151,11 @@ class Tag(Timestamps, Base):
     """A word put on a version."""
 
     __tablename__ = "tags"
-    __table_args__ = ()
+    __table_args__ = (Index("ix_tags_newest", "pacticipant_id", "name", "version_id"),)
     version_id: Mapped[int] = mapped_column(ForeignKey("versions.id", ondelete="CASCADE"), primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True, index=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    # The version's owner once more, so that an index leads to its newest version with a tag.
+    pacticipant_id: Mapped[int] = _owner("pacticipants.id", index=False)
     version: Mapped[Version] = relationship(lazy="joined", innerjoin=True)
 
 
@@ -225,14 +235,16 @@ class PactPublication(Base):
     __tablename__ = "pact_publications"
     __table_args__ = (
         UniqueConstraint("consumer_version_id", "provider_id", "revision_number"),
-        Index("ix_pact_publications_pair", "consumer_id", "provider_id"),
+        Index("ix_pact_publications_newest", "consumer_id", "provider_id", "consumer_version_id"),
+        Index("ix_pact_publications_recent", "provider_id", "created_at"),
+        Index("ix_pact_publications_content", "pact_version_id", "current", "consumer_version_id", "revision_number"),
         {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(primary_key=True)
     consumer_version_id: Mapped[int] = _owner("versions.id", index=False)
     consumer_id: Mapped[int] = _owner("pacticipants.id", index=False)
-    provider_id: Mapped[int] = _owner("pacticipants.id")
-    pact_version_id: Mapped[int] = _owner("pact_versions.id")
+    provider_id: Mapped[int] = _owner("pacticipants.id", index=False)
+    pact_version_id: Mapped[int] = _owner("pact_versions.id", index=False)
     revision_number: Mapped[int]
     current: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -247,7 +259,9 @@ class Verification(Base):
 
     __tablename__ = "verifications"
     __table_args__ = (
-        Index("ix_verifications_pair", "pact_version_id", "provider_version_id"),
+        Index("ix_verifications_pair", "pact_version_id", "provider_version_id", "id"),
+        Index("ix_verifications_newest", "pact_version_id", "id"),
+        Index("ix_verifications_first_success", "pact_version_id", "success", "created_at"),
         {"sqlite_autoincrement": True},
     )
     id: Mapped[int] = mapped_column(primary_key=True)

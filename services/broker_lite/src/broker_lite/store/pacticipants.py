@@ -114,8 +114,7 @@ def add_label(session: Session, pacticipant: Pacticipant, name: str) -> tuple[La
 
 def latest_versions(session: Session, pacticipant_ids: Sequence[int]) -> dict[int, Version]:
     """The newest version of each pacticipant that has one."""
-    newest = (
-        select(func.max(Version.id)).where(Version.pacticipant_id.in_(pacticipant_ids)).group_by(Version.pacticipant_id)
-    )
-    found = session.scalars(select(Version).where(Version.id.in_(newest)))
+    newest = select(func.max(Version.id)).where(Version.pacticipant_id == Pacticipant.id).correlate(Pacticipant)
+    ids = select(newest.scalar_subquery()).where(Pacticipant.id.in_(pacticipant_ids))
+    found = session.scalars(select(Version).where(Version.id.in_(ids)))
     return {version.pacticipant_id: version for version in found}

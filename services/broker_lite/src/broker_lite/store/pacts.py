@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from broker_lite.domain import content as pact_content
@@ -24,7 +24,7 @@ from broker_lite.store.models import (
     now,
 )
 from broker_lite.store.upsert import insert_if_absent
-from broker_lite.store.versions import is_head
+from broker_lite.store.versions import head_version
 
 
 def current(*criteria: ColumnElement[bool]) -> Select[PactPublication]:
@@ -42,7 +42,7 @@ def between(consumer: str, provider: str) -> tuple[ColumnElement[bool], ColumnEl
 
 def tagged(tag: str) -> ColumnElement[bool]:
     """Criterion: the consumer version has this tag."""
-    return PactPublication.consumer_version_id.in_(select(Tag.version_id).where(Tag.name == tag))
+    return select(Tag.name).where(Tag.version_id == PactPublication.consumer_version_id, Tag.name == tag).exists()
 
 
 def untagged() -> ColumnElement[bool]:
@@ -52,20 +52,20 @@ def untagged() -> ColumnElement[bool]:
 
 def on_branch(name: str | None, *, head: bool) -> ColumnElement[bool]:
     """Criterion: the consumer version is on (or the head of) a branch; None means the consumer's main branch."""
-    statement = (
+    owner = aliased(Pacticipant)
+    named = Branch.name == (owner.main_branch if name is None else name)
+    if head:
+        # There are few heads, and many pacts: the heads are found first.
+        heads = select(head_version()).select_from(Branch).join(owner, owner.id == Branch.pacticipant_id)
+        return PactPublication.consumer_version_id.in_(heads.where(named))
+    members = (
         select(BranchVersion.version_id)
         .join(Branch, Branch.id == BranchVersion.branch_id)
-        .where(BranchVersion.version_id == PactPublication.consumer_version_id)
-        .correlate(PactPublication)
+        .join(owner, owner.id == Branch.pacticipant_id)
+        .where(named)
     )
-    if name is None:
-        owner = aliased(Pacticipant)
-        statement = statement.join(owner, and_(owner.id == Branch.pacticipant_id, owner.main_branch == Branch.name))
-    else:
-        statement = statement.where(Branch.name == name)
-    if head:
-        statement = statement.where(is_head())
-    return statement.exists()
+    own = BranchVersion.version_id == PactPublication.consumer_version_id
+    return members.where(own).correlate(PactPublication).exists()
 
 
 def newest(session: Session, *criteria: ColumnElement[bool]) -> PactPublication | None:
@@ -76,16 +76,27 @@ def newest(session: Session, *criteria: ColumnElement[bool]) -> PactPublication 
 
 def by_version(session: Session, consumer: str, provider: str, number: str) -> PactPublication | None:
     """The current pact of a consumer version."""
-    version = select(Version.id).where(Version.number == number)
-    return newest(session, *between(consumer, provider), PactPublication.consumer_version_id.in_(version))
+    return newest(session, *between(consumer, provider), numbered(consumer, [number]))
+
+
+def numbered(consumer: str, numbers: Sequence[str]) -> ColumnElement[bool]:
+    """Criterion: the consumer version has one of these numbers."""
+    owner = select(Pacticipant.id).where(Pacticipant.name == consumer).scalar_subquery()
+    versions = select(Version.id).where(Version.pacticipant_id == owner, Version.number.in_(numbers))
+    return PactPublication.consumer_version_id.in_(versions)
 
 
 def by_sha(session: Session, consumer: str, provider: str, sha: str) -> PactPublication | None:
     """The newest publication of a content; one that was overwritten only if there is no other."""
+    names = {
+        name: select(Pacticipant.id).where(Pacticipant.name == name).scalar_subquery() for name in (consumer, provider)
+    }
+    content = select(PactVersion.id).where(
+        PactVersion.consumer_id == names[consumer], PactVersion.provider_id == names[provider], PactVersion.sha == sha
+    )
     statement = (
         select(PactPublication)
-        .join(PactVersion, PactVersion.id == PactPublication.pact_version_id)
-        .where(*between(consumer, provider), PactVersion.sha == sha)
+        .where(PactPublication.pact_version_id == content.scalar_subquery())
         .order_by(
             PactPublication.current.desc(),
             PactPublication.consumer_version_id.desc(),
@@ -98,25 +109,22 @@ def by_sha(session: Session, consumer: str, provider: str, sha: str) -> PactPubl
 
 def overall_latest(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
     """Per consumer and provider the pact of the newest consumer version, by criteria."""
-    newest_versions = (
-        select(
-            PactPublication.consumer_id,
-            PactPublication.provider_id,
-            func.max(PactPublication.consumer_version_id).label("newest"),
+    # Pairs are taken from the contents, of which there are far fewer than publications; then one probe per pair.
+    pairs = select(PactVersion.consumer_id, PactVersion.provider_id).distinct().subquery()
+    newest_of_pair = (
+        select(PactPublication.id)
+        .where(
+            PactPublication.consumer_id == pairs.c.consumer_id,
+            PactPublication.provider_id == pairs.c.provider_id,
+            PactPublication.current,
+            *criteria,
         )
-        .where(PactPublication.current, *criteria)
-        .group_by(PactPublication.consumer_id, PactPublication.provider_id)
-        .subquery()
+        .order_by(PactPublication.consumer_version_id.desc())
+        .limit(1)
+        .correlate(pairs)
     )
-    statement = current().join(
-        newest_versions,
-        and_(
-            newest_versions.c.consumer_id == PactPublication.consumer_id,
-            newest_versions.c.provider_id == PactPublication.provider_id,
-            newest_versions.c.newest == PactPublication.consumer_version_id,
-        ),
-    )
-    return in_order(session.scalars(statement).all())
+    ids = select(newest_of_pair.scalar_subquery()).select_from(pairs)
+    return in_order(session.scalars(select(PactPublication).where(PactPublication.id.in_(ids))).all())
 
 
 def listed(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
@@ -145,6 +153,11 @@ def every_revision(session: Session, *criteria: ColumnElement[bool]) -> list[Pac
 def of_provider(provider: Pacticipant) -> ColumnElement[bool]:
     """Criterion: the pact is with this provider."""
     return PactPublication.provider_id == provider.id
+
+
+def of_either(pacticipant: Pacticipant) -> ColumnElement[bool]:
+    """Criterion: the pacticipant is the consumer or the provider."""
+    return or_(PactPublication.consumer_id == pacticipant.id, PactPublication.provider_id == pacticipant.id)
 
 
 def content_of(session: Session, publication: PactPublication) -> Any:
@@ -272,55 +285,48 @@ def with_content(session: Session, publications: Sequence[PactPublication]) -> d
     return {identifier: pact_content.parse_json(text) for identifier, text in texts.items()}
 
 
-def on_any_branch_head() -> ColumnElement[bool]:
-    """Criterion: the consumer version is the head of any branch."""
-    return (
-        select(BranchVersion.id)
-        .where(BranchVersion.version_id == PactPublication.consumer_version_id, is_head())
-        .correlate(PactPublication)
-        .exists()
-    )
-
-
-def newest_of_pair_with_any_tag() -> ColumnElement[bool]:
-    """Criterion: for one of its tags, the consumer version is the newest with a pact of this pair that has it."""
-    newer, newer_tag = aliased(PactPublication), aliased(Tag)
-    newer_exists = (
-        select(newer.id)
-        .join(newer_tag, newer_tag.version_id == newer.consumer_version_id)
-        .where(
-            newer_tag.name == Tag.name,
-            newer.current,
-            newer.consumer_id == PactPublication.consumer_id,
-            newer.provider_id == PactPublication.provider_id,
-            newer.consumer_version_id > PactPublication.consumer_version_id,
-        )
-        .correlate(Tag, PactPublication)
-        .exists()
-    )
-    return (
-        select(Tag.name)
-        .where(Tag.version_id == PactPublication.consumer_version_id, ~newer_exists)
-        .correlate(PactPublication)
-        .exists()
-    )
-
-
 def in_environment(environment: str) -> ColumnElement[bool]:
     """Criterion: the consumer version is deployed or released in the environment of this name or uuid."""
     there = select(Environment.id).where(or_(Environment.name == environment, Environment.uuid == environment))
-    return _in_environments(DeployedVersion.environment_id.in_(there), ReleasedVersion.environment_id.in_(there))
+    deployed = select(DeployedVersion.version_id).where(
+        DeployedVersion.undeployed_at.is_(None), DeployedVersion.environment_id.in_(there)
+    )
+    released = select(ReleasedVersion.version_id).where(
+        ReleasedVersion.support_ended_at.is_(None), ReleasedVersion.environment_id.in_(there)
+    )
+    return PactPublication.consumer_version_id.in_(union_all(deployed, released))
 
 
-def in_any_environment() -> ColumnElement[bool]:
-    """Criterion: the consumer version is deployed or released anywhere."""
-    return _in_environments(true(), true())
+def at_a_head() -> ColumnElement[bool]:
+    """Criterion: the consumer version is the head of any branch, or deployed or released anywhere."""
+    heads = select(head_version()).select_from(Branch)
+    deployed = select(DeployedVersion.version_id).where(DeployedVersion.undeployed_at.is_(None))
+    released = select(ReleasedVersion.version_id).where(ReleasedVersion.support_ended_at.is_(None))
+    return PactPublication.consumer_version_id.in_(union_all(heads, deployed, released))
 
 
-def _in_environments(deployed_there: ColumnElement[bool], released_there: ColumnElement[bool]) -> ColumnElement[bool]:
-    deployed = select(DeployedVersion.version_id).where(DeployedVersion.undeployed_at.is_(None), deployed_there)
-    released = select(ReleasedVersion.version_id).where(ReleasedVersion.support_ended_at.is_(None), released_there)
-    return or_(PactPublication.consumer_version_id.in_(deployed), PactPublication.consumer_version_id.in_(released))
+def newest_with_each_tag(session: Session, *criteria: ColumnElement[bool]) -> list[PactPublication]:
+    """Per pair and tag the pact of the newest consumer version that has it, by criteria."""
+    newest_versions = (
+        select(
+            PactPublication.consumer_id,
+            PactPublication.provider_id,
+            func.max(PactPublication.consumer_version_id).label("newest"),
+        )
+        .join(Tag, Tag.version_id == PactPublication.consumer_version_id)
+        .where(PactPublication.current, *criteria)
+        .group_by(PactPublication.consumer_id, PactPublication.provider_id, Tag.name)
+        .subquery()
+    )
+    statement = current().join(
+        newest_versions,
+        and_(
+            newest_versions.c.consumer_id == PactPublication.consumer_id,
+            newest_versions.c.provider_id == PactPublication.provider_id,
+            newest_versions.c.newest == PactPublication.consumer_version_id,
+        ),
+    )
+    return in_order(session.scalars(statement).unique().all())
 
 
 def by_activity(session: Session) -> list[PactPublication]:
@@ -335,10 +341,19 @@ def by_activity(session: Session) -> list[PactPublication]:
         .group_by(PactPublication.consumer_id, PactPublication.provider_id)
         .subquery()
     )
+    last_result = (
+        select(Verification.created_at)
+        .where(Verification.pact_version_id == PactVersion.id)
+        .order_by(Verification.id.desc())
+        .limit(1)
+        .correlate(PactVersion)
+        .scalar_subquery()
+    )
+    by_content = select(PactVersion.consumer_id, PactVersion.provider_id, last_result.label("at")).subquery()
     verified = (
-        select(PactVersion.consumer_id, PactVersion.provider_id, func.max(Verification.created_at))
-        .join(Verification, Verification.pact_version_id == PactVersion.id)
-        .group_by(PactVersion.consumer_id, PactVersion.provider_id)
+        select(by_content.c.consumer_id, by_content.c.provider_id, func.max(by_content.c.at))
+        .where(by_content.c.at.is_not(None))
+        .group_by(by_content.c.consumer_id, by_content.c.provider_id)
     )
     activity = {
         (consumer, provider): (at, first) for consumer, provider, at, first in session.execute(select(published))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload, undefer
 
 from broker_lite.domain.pending import Requirement, required_verifications
@@ -49,14 +49,13 @@ def find(session: Session, consumer: str, provider: str, sha: str, number: int) 
     return session.scalars(statement).one_or_none()
 
 
-def latest_of(session: Session, pact_version_ids: Sequence[int]) -> dict[int, Verification]:
-    """The latest result of each content."""
-    newest = (
-        select(func.max(Verification.id))
-        .where(Verification.pact_version_id.in_(pact_version_ids))
-        .group_by(Verification.pact_version_id)
-    )
-    statement = select(Verification).where(Verification.id.in_(newest)).options(undefer(Verification.test_results))
+def latest_of(session: Session, pact_version_ids: Sequence[int], *, tests: bool = True) -> dict[int, Verification]:
+    """The latest result of each content; the tests' own results are loaded only on demand."""
+    newest = select(func.max(Verification.id)).where(Verification.pact_version_id == PactVersion.id)
+    ids = select(newest.correlate(PactVersion).scalar_subquery()).where(PactVersion.id.in_(pact_version_ids))
+    statement = select(Verification).where(Verification.id.in_(ids))
+    if tests:
+        statement = statement.options(undefer(Verification.test_results))
     return {one.pact_version_id: one for one in session.scalars(statement)}
 
 
@@ -65,11 +64,19 @@ def latest_from_main_branch(session: Session, publication: PactPublication) -> V
     main_branch = publication.provider.main_branch
     if main_branch is None:
         return None
+    branch = (
+        select(Branch.id)
+        .where(Branch.pacticipant_id == publication.provider_id, Branch.name == main_branch)
+        .scalar_subquery()
+    )
+    on_branch = (
+        select(BranchVersion.id)
+        .where(BranchVersion.version_id == Verification.provider_version_id, BranchVersion.branch_id == branch)
+        .exists()
+    )
     statement = (
         select(Verification)
-        .join(BranchVersion, BranchVersion.version_id == Verification.provider_version_id)
-        .join(Branch, and_(Branch.id == BranchVersion.branch_id, Branch.name == main_branch))
-        .where(Verification.pact_version_id == publication.pact_version_id)
+        .where(Verification.pact_version_id == publication.pact_version_id, on_branch)
         .order_by(Verification.id.desc())
         .limit(1)
     )
@@ -156,7 +163,5 @@ def with_pact(session: Session, verification: Verification) -> PactPublication |
 
 def ever_verified(session: Session, pact_version_ids: Sequence[int]) -> set[int]:
     """Those contents that any provider version verified successfully."""
-    statement = select(Verification.pact_version_id).where(
-        Verification.pact_version_id.in_(pact_version_ids), Verification.success
-    )
-    return set(session.scalars(statement.distinct()))
+    success = select(Verification.id).where(Verification.pact_version_id == PactVersion.id, Verification.success)
+    return set(session.scalars(select(PactVersion.id).where(PactVersion.id.in_(pact_version_ids), success.exists())))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, SQLColumnExpression, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from broker_lite.config import Settings
@@ -87,7 +87,7 @@ def add_tag(session: Session, version: Version, name: str, settings: Settings, *
     _maybe_main_branch(version.pacticipant, name, settings)
     if settings.use_first_tag_as_branch and _takes_first_tag_as_branch(session, version):
         add_to_branch(session, version, name, settings, auto_created=True)
-    created = insert_if_absent(session, Tag, version_id=version.id, name=name)
+    created = insert_if_absent(session, Tag, version_id=version.id, pacticipant_id=version.pacticipant_id, name=name)
     if deploys and settings.deployed_versions_for_tags:
         environment = session.scalars(select(Environment).where(Environment.name == name)).one_or_none()
         if environment is not None:
@@ -107,14 +107,20 @@ def _takes_first_tag_as_branch(session: Session, version: Version) -> bool:
 
 
 def is_head() -> ColumnElement[bool]:
-    """Whether a branch-version row is the head of its branch."""
-    newer = aliased(BranchVersion)
-    return ~(
-        select(newer.id)
-        .where(newer.branch_id == BranchVersion.branch_id, newer.id > BranchVersion.id)
-        .correlate(BranchVersion)
-        .exists()
-    )
+    """Criterion for memberships joined with their branch: the version is the branch's head.
+
+    One probe of an index per branch, however long it is.
+    """
+    newest = aliased(BranchVersion)
+    head = select(func.max(newest.id)).where(newest.branch_id == Branch.id).correlate(Branch).scalar_subquery()
+    return BranchVersion.id == head
+
+
+def head_version() -> ScalarSelect[int]:
+    """The id of the head of the branch in the enclosing query."""
+    newest = aliased(BranchVersion)
+    own = select(newest.version_id).where(newest.branch_id == Branch.id)
+    return own.order_by(newest.id.desc()).limit(1).correlate(Branch).scalar_subquery()
 
 
 @dataclass(frozen=True)
@@ -155,13 +161,12 @@ def facets(session: Session, version_ids: Collection[int], *, environments: bool
         result[version_id].branches.append(membership)
     tags = list(
         session.execute(
-            select(Tag.version_id, Tag.name, Version.pacticipant_id)
-            .join(Version, Version.id == Tag.version_id)
+            select(Tag.version_id, Tag.name, Tag.pacticipant_id)
             .where(Tag.version_id.in_(result))
             .order_by(Tag.created_at, Tag.name)
         )
     )
-    newest = _newest_tagged(session, {owner for _, _, owner in tags}, {name for _, name, _ in tags})
+    newest = _newest_tagged(session, version_ids)
     for version_id, name, owner in tags:
         result[version_id].tags.append((name, newest[owner, name] == version_id))
     if environments:
@@ -173,25 +178,25 @@ def facets(session: Session, version_ids: Collection[int], *, environments: bool
 
 def _branch_heads(session: Session, branch_ids: Collection[int]) -> dict[int, int]:
     """Head rows (of the membership table) by branch."""
-    statement = (
-        select(BranchVersion.branch_id, func.max(BranchVersion.id))
-        .where(BranchVersion.branch_id.in_(branch_ids))
-        .group_by(BranchVersion.branch_id)
-    )
+    head = select(func.max(BranchVersion.id)).where(BranchVersion.branch_id == Branch.id).correlate(Branch)
+    statement = select(Branch.id, head.scalar_subquery()).where(Branch.id.in_(branch_ids))
     return {branch_id: head for branch_id, head in session.execute(statement)}  # noqa: C416 - rows are no pairs
 
 
-def _newest_tagged(
-    session: Session, pacticipant_ids: Collection[int], names: Collection[str]
-) -> dict[tuple[int, str], int]:
-    """The newest version with each tag, by pacticipant and tag."""
-    statement = (
-        select(Version.pacticipant_id, Tag.name, func.max(Version.id))
-        .join(Tag, Tag.version_id == Version.id)
-        .where(Version.pacticipant_id.in_(pacticipant_ids), Tag.name.in_(names))
-        .group_by(Version.pacticipant_id, Tag.name)
-    )
-    return {(owner, name): newest for owner, name, newest in session.execute(statement)}
+def _newest_tagged(session: Session, version_ids: Collection[int]) -> dict[tuple[int, str], int]:
+    """The newest version with each tag that these versions have, by pacticipant and tag."""
+    used = select(Tag.pacticipant_id, Tag.name).where(Tag.version_id.in_(version_ids)).distinct().subquery()
+    newest = newest_with_tag(used.c.name, used.c.pacticipant_id).correlate(used)
+    statement = select(used.c.pacticipant_id, used.c.name, newest.scalar_subquery())
+    return {(owner, name): identifier for owner, name, identifier in session.execute(statement)}
+
+
+def newest_with_tag(
+    name: SQLColumnExpression[str] | str, pacticipant_id: SQLColumnExpression[int] | ScalarSelect[int]
+) -> Select[int]:
+    """The id of a pacticipant's newest version with a tag: one probe of an index, however many have it."""
+    tag = aliased(Tag)
+    return select(func.max(tag.version_id)).where(tag.pacticipant_id == pacticipant_id, tag.name == name)
 
 
 def page(
@@ -213,7 +218,8 @@ def page(
         )
         statement = statement.where(Version.id.in_(on_branch))
     if tag is not None:
-        statement = statement.where(Version.id.in_(select(Tag.version_id).where(Tag.name == tag)))
+        tagged = select(Tag.version_id).where(Tag.pacticipant_id == pacticipant.id, Tag.name == tag)
+        statement = statement.where(Version.id.in_(tagged))
     total = session.scalar(select(func.count()).select_from(statement.subquery())) or 0
     statement = statement.order_by(Version.id.desc())
     if number is not None and size is not None:
@@ -223,10 +229,12 @@ def page(
 
 def latest(session: Session, pacticipant: str, tag: str | None = None) -> Version | None:
     """The newest version, or the newest with a tag."""
-    statement = select(Version).join(Version.pacticipant).where(Pacticipant.name == pacticipant)
+    owner = select(Pacticipant.id).where(Pacticipant.name == pacticipant).scalar_subquery()
     if tag is not None:
-        statement = statement.where(Version.id.in_(select(Tag.version_id).where(Tag.name == tag)))
-    return session.scalars(statement.order_by(Version.id.desc()).limit(1)).one_or_none()
+        statement = select(Version).where(Version.id == newest_with_tag(tag, owner).scalar_subquery())
+    else:
+        statement = select(Version).where(Version.pacticipant_id == owner).order_by(Version.id.desc()).limit(1)
+    return session.scalars(statement).one_or_none()
 
 
 def find_branch(session: Session, pacticipant: str, name: str) -> Branch | None:
@@ -251,14 +259,12 @@ def branches(
 
 def branch_head(session: Session, pacticipant: str, name: str) -> Version | None:
     """The head version of a branch."""
+    owner = select(Pacticipant.id).where(Pacticipant.name == pacticipant).scalar_subquery()
     statement = (
         select(Version)
         .join(BranchVersion, BranchVersion.version_id == Version.id)
         .join(Branch, Branch.id == BranchVersion.branch_id)
-        .join(Pacticipant, Pacticipant.id == Branch.pacticipant_id)
-        .where(Pacticipant.name == pacticipant, Branch.name == name)
-        .order_by(BranchVersion.id.desc())
-        .limit(1)
+        .where(Branch.pacticipant_id == owner, Branch.name == name, is_head())
     )
     return session.scalars(statement).one_or_none()
 
@@ -315,11 +321,11 @@ def tag_names(session: Session, version_id: int) -> list[str]:
 
 def first_on_branch(session: Session, provider_id: int, branch: str) -> Version | None:
     """The version that a branch began with."""
+    own = select(Branch.id).where(Branch.pacticipant_id == provider_id, Branch.name == branch).scalar_subquery()
     statement = (
         select(Version)
         .join(BranchVersion, BranchVersion.version_id == Version.id)
-        .join(Branch, and_(Branch.id == BranchVersion.branch_id, Branch.name == branch))
-        .where(Branch.pacticipant_id == provider_id)
+        .where(BranchVersion.branch_id == own)
         .order_by(BranchVersion.id)
         .limit(1)
     )
@@ -328,4 +334,4 @@ def first_on_branch(session: Session, provider_id: int, branch: str) -> Version 
 
 def put_tag(session: Session, version: Version, name: str) -> None:
     """Tag a version, without any further effect."""
-    insert_if_absent(session, Tag, version_id=version.id, name=name)
+    insert_if_absent(session, Tag, version_id=version.id, pacticipant_id=version.pacticipant_id, name=name)
