@@ -9,7 +9,7 @@ IMAGES := $(patsubst %/Dockerfile,%,$(wildcard services/*/Dockerfile jobs/*/Dock
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers workflows postgres-server node histories unit parts charts integration e2e test bench crds docs lock
+.PHONY: help demo demo-break demo-fix demo-status down dev cluster-up cluster-down setup fmt lint typecheck layers workflows postgres-server node chromium histories unit parts charts integration e2e test bench crds docs lock
 
 help: ## shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,7 +44,7 @@ cluster-down: down
 
 # --- the checks ------------------------------------------------------------------------------------------------------
 
-test: lint typecheck layers workflows postgres-server node ## everything that CI checks, the whole loop on kind included
+test: lint typecheck layers workflows postgres-server node chromium ## everything that CI checks, the whole loop on kind included
 	@$(BIN)/python -m pact_cluster tools helm helm-unittest kubectl kind etcd kube-apiserver
 	@$(BIN)/python -m pytest libs services jobs cluster cli tests
 
@@ -75,6 +75,12 @@ node:
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo "installing Node, for the tests of broker_lite ..." && \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm > /dev/null; } || \
 	  { echo "The tests of broker_lite need Node and npm; on Debian: apt-get install nodejs npm" >&2; exit 1; }
+
+chromium:
+	@{ { command -v chromium || command -v google-chrome; } && command -v chromedriver; } > /dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && echo "installing chromium, for the tests of broker_lite's pages ..." && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver > /dev/null; } || \
+	  { echo "The tests of broker_lite's pages need Chromium and its driver; on Debian: apt-get install chromium chromium-driver" >&2; exit 1; }
 
 histories: setup ## the operator through 10,000 seeded histories of faults
 	@SIMULATION_HISTORIES=$${SIMULATION_HISTORIES:-10000} $(BIN)/python -m pytest services/operator/tests/simulation

@@ -21,6 +21,7 @@ from broker_lite.http import (
     routes_openapi,
     routes_pacticipants,
     routes_pacts,
+    routes_pages,
     routes_publish,
     routes_verification,
     routes_versions,
@@ -84,6 +85,8 @@ def create_app(settings: Settings, store: Store | None = None, *, deliver: bool 
     app.add_middleware(Guard, settings=settings)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _server_error)
+    # First, since they are for those requests only that ask for a page; all others pass them by.
+    app.router.routes.extend(routes_pages.pages.routes)
     for module in _MODULES:
         app.include_router(module.routes.router)
     return app

@@ -150,7 +150,9 @@ def _compare(exchange: replay.Exchange, answer: Answer, same: replay.Corresponde
         if name == "allow" and one is not None and other is not None:
             one, other = (", ".join(sorted(value.split(", "))) for value in (one, other))
         found += same.differences(one, other, name)
-    return found + same.differences(recorded["body"] or "", answer.body or "")
+    # Pages are for people: each broker has its own.
+    page = recorded["body"] == "(html left out)"
+    return found if page else found + same.differences(recorded["body"] or "", answer.body or "")
 
 
 class _Hooks:

@@ -281,7 +281,7 @@ class Routes:
         produces: tuple[str, ...],
     ) -> Callable[[Handler], Handler]:
         def register(handler: Handler) -> Handler:
-            endpoint = _endpoint(handler, writes=writes, consumes=consumes, produces=produces)
+            endpoint = endpoint_of(handler, writes=writes, consumes=consumes, produces=produces)
             for path in paths:
                 # Every parameter is one path segment, decoded only after the path was split.
                 template = path.replace("}", ":segment}")
@@ -293,9 +293,20 @@ class Routes:
         return register
 
 
-def _endpoint(
-    handler: Handler, *, writes: bool, consumes: tuple[str, ...] | None, produces: tuple[str, ...]
+Refusal = Callable[[ApiError, str, str], Response]
+"""Makes the answer that an error stands for, from the error, the Accept header and the base URL."""
+
+
+def endpoint_of(
+    handler: Handler,
+    *,
+    writes: bool,
+    consumes: tuple[str, ...] | None,
+    produces: tuple[str, ...],
+    refusal: Refusal | None = None,
 ) -> Callable[[Request], Awaitable[Response]]:
+    """A handler with what is around each: negotiation, the transaction, answers to errors."""
+
     async def endpoint(request: Request) -> Response:
         app: Application = request.app.state.application
         accept = ",".join(request.headers.getlist("accept"))
@@ -331,7 +342,7 @@ def _endpoint(
                     return Response(status_code=406)
                 raise
         except ApiError as error:
-            return error_response(error, accept, urls.base)
+            return (refusal or error_response)(error, accept, urls.base)
 
     return endpoint
 

@@ -44,7 +44,8 @@ def _outcomes(value: Any) -> tuple[bool | None, ...] | None:
     return tuple(None if one in ("", None) else one == "true" for one in values)
 
 
-def _query(call: Call) -> tuple[list[Selector], Options]:
+def query_of(call: Call) -> tuple[list[Selector], Options]:
+    """The selectors and options of a matrix query, not yet checked."""
     query = call.query
     given = query.get("q")
     ignored = query.get("ignore")
@@ -113,16 +114,21 @@ def text_table(columns: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> st
 @routes.get("/matrix", produces=("application/hal+json", "text/plain"))
 def get_matrix(call: Call) -> Response:
     """Which versions were verified together."""
-    return answer(call, *_query(call))
+    return answer(call, *query_of(call))
 
 
 @routes.get("/matrix/provider/{provider}/consumer/{consumer}", produces=("application/hal+json", "text/plain"))
 def get_pair_matrix(call: Call) -> Response:
     """The matrix of two pacticipants."""
-    _, options = _query(call)
+    return answer(call, *pair_query(call))
+
+
+def pair_query(call: Call) -> tuple[list[Selector], Options]:
+    """The selectors and options for all versions of two."""
+    _, options = query_of(call)
     latestby = options.latestby if "latestby" in call.query else "cvpv"
     selectors = [Selector(call.path["consumer"]), Selector(call.path["provider"])]
-    return answer(call, selectors, Options(latestby=latestby, limit=options.limit))
+    return selectors, Options(latestby=latestby, limit=options.limit)
 
 
 def _ignored(value: Any) -> tuple[Selector, ...]:
@@ -140,6 +146,15 @@ def _ignored(value: Any) -> tuple[Selector, ...]:
 @routes.get("/can-i-deploy", produces=("application/hal+json", "text/plain"))
 def can_i_deploy(call: Call) -> Response:
     """May a version go to an environment, or to where a tag stands for one?"""
+    return answer(call, *can_i_deploy_query(call))
+
+
+def can_i_deploy_query(call: Call) -> tuple[list[Selector], Options]:
+    """The selectors and options of a question by name, version and target.
+
+    Raises:
+        ApiError: 400 if a part is missing or names what does not exist.
+    """
     name, number = call.text_query("pacticipant"), call.text_query("version")
     environment, tag = call.text_query("environment"), call.text_query("to")
     errors: dict[str, list[str]] = {}
@@ -161,7 +176,7 @@ def can_i_deploy(call: Call) -> Response:
         options = Options(latestby="cvpv", environment=environment, ignore=ignore)
     else:
         options = Options(latestby="cvp", tag=tag, latest=True, ignore=ignore)
-    return answer(call, [Selector(name, version=number)], options)
+    return [Selector(name, version=number)], options
 
 
 @routes.get(

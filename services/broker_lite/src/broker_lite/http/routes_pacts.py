@@ -66,24 +66,26 @@ def get_pact(call: Call) -> Response:
 @routes.get(f"{PAIR}/pact-version/{{sha}}", f"{PAIR}/pact-version/{{sha}}/metadata/{{metadata}}", produces=PACT_TYPES)
 def get_pact_by_content(call: Call) -> Response:
     """A pact by its content; with metadata, as the pact of the consumer versions that these name."""
-    segment = call.path.get("metadata")
-    context = metadata.decode(segment)
+    row, numbers = publication_of_content(call)
+    return _pact(call, row, versions=numbers or None, metadata=call.path.get("metadata"))
+
+
+def publication_of_content(call: Call) -> tuple[PactPublication | None, list[str]]:
+    """The publication that a path with a content means, and the consumer versions that its metadata names."""
+    context = metadata.decode(call.path.get("metadata"))
     numbers = list(dict.fromkeys(one.number for one in context.selected))
     if context.consumer_version is not None and not numbers:
         numbers = [context.consumer_version]
     row = pacts.by_sha(call.session, *_names(call), call.path["sha"])
-    if row is not None:
-        row = named_publication(call, row, numbers)
-    return _pact(call, row, versions=numbers or None, metadata=segment)
+    return (None if row is None else named_publication(call, row, numbers)), numbers
 
 
 def named_publication(call: Call, row: PactPublication, numbers: Sequence[str]) -> PactPublication:
     """The publication of the same content by the newest named consumer version, else the given one."""
     if row.consumer_version.number in numbers or not numbers:
         return row
-    found = [pacts.by_version(call.session, row.consumer.name, row.provider.name, number) for number in numbers]
-    same = [one for one in found if one is not None and one.pact_version_id == row.pact_version_id]
-    return max(same, key=lambda one: one.consumer_version_id, default=row)
+    named = pacts.numbered(row.consumer.name, numbers)
+    return pacts.newest(call.session, PactPublication.pact_version_id == row.pact_version_id, named) or row
 
 
 @routes.get(f"{PAIR}/latest", produces=PACT_TYPES)

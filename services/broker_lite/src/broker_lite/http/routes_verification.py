@@ -255,6 +255,11 @@ def _latest_result(call: Call, publication: PactPublication | None) -> Response:
 )
 def get_result(call: Call) -> Response:
     """One result."""
+    return _result(call, *numbered_result(call))
+
+
+def numbered_result(call: Call) -> tuple[Verification | None, PactPublication | None]:
+    """The result that a path names by its number, and the pact that it is shown for."""
     path = call.path
     number = path["number"]
     if not number.isascii() or not number.isdigit() or len(number) > 9:
@@ -266,7 +271,7 @@ def get_result(call: Call) -> Response:
     link = metadata.decode(path.get("metadata"))
     if publication is not None and link.consumer_version is not None:
         publication = named_publication(call, publication, [link.consumer_version])
-    return _result(call, row, publication)
+    return row, publication
 
 
 @routes.get("/verification-results/consumer/{consumer}/version/{number}/latest")
