@@ -16,9 +16,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, MetaData, event, func, inspect, select
+from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, MetaData, event, func, insert, inspect, select, text
 
+from broker_lite import app
+from broker_lite.config import Settings
+from broker_lite.http import routes_pages
 from broker_lite.store import engine as store_engine
+from broker_lite.store import pacticipants, versions
 from broker_lite.store.engine import Store, StoreUnavailableError, connect
 from broker_lite.store.models import (
     Base,
@@ -31,8 +35,10 @@ from broker_lite.store.models import (
     Tag,
     Version,
     Webhook,
+    now,
 )
 from services.broker_lite.tests.conftest import BACKENDS, NewStore
+from services.broker_lite.tests.support.fill import ENVIRONMENT, consumer, content_sha, fill, provider
 from services.broker_lite.tests.support.server import Answer, Served, contract, publication, serve
 
 
@@ -354,12 +360,15 @@ def _counted(store: Store) -> Iterator[list[str]]:
         event.remove(store.engine, "before_cursor_execute", note)
 
 
-READS = [
-    ("GET", "/matrix?q[][pacticipant]=P&q[][version]=p1&latestby=cvpv&environment=test", None),
-    ("GET", "/matrix?q[][pacticipant]=P&q[][version]=p1&latestby=cvpv", None),
-    ("GET", "/can-i-deploy?pacticipant=C0&version=1&environment=test", None),
+QUERIES = {
+    "/matrix": "q[][pacticipant]=P&q[][version]=p1&latestby=cvpv&environment=test",
+    "/can-i-deploy": "pacticipant=C0&version=1&environment=test",
+}
+"""What a route needs to be asked at all."""
+MORE_READS = [
+    ("/matrix?q[][pacticipant]=P&q[][version]=p1&latestby=cvpv", None),
+    ("/matrix?q[][pacticipant]=C0&q[][pacticipant]=P", None),
     (
-        "POST",
         "/pacts/provider/P/for-verification",
         {
             "providerVersionBranch": "main",
@@ -367,49 +376,86 @@ READS = [
             "consumerVersionSelectors": [{"mainBranch": True}, {"deployedOrReleased": True}, {"latest": True}],
         },
     ),
-    ("POST", "/pacts/provider/P/for-verification", {}),
-    ("GET", "/pacts/latest", None),
-    ("GET", "/dashboard", None),
-    ("GET", "/integrations", None),
-    ("GET", "/metrics", None),
-    ("GET", "/pacticipants", None),
-    ("GET", "/pacticipants/C0/versions", None),
-    ("GET", "/pacts/provider/P/latest", None),
-    ("GET", "/pacts/provider/P/consumer/C0/versions", None),
-    ("GET", "/pacts/provider/P/provider-states", None),
-    ("GET", "/verification-results/consumer/C0/version/1/latest", None),
+    (
+        "/pacts/provider/P/for-verification",
+        {"providerVersionTags": ["p"], "consumerVersionSelectors": [{"tag": "t1"}, {"branch": True}]},
+    ),
+    ("/pacts/provider/P/for-verification", {}),
 ]
 
 
+def _reads(known: dict[str, str]) -> list[tuple[str, str, Any, str]]:
+    """A request to every route that reads, and to every page: method, path, body, Accept header."""
+    routes = [one for module in app._MODULES for one in module.routes.described]
+    # One route fails on purpose.
+    found = [("GET", path, None, "*/*") for method, path, _ in routes if method == "GET" and path != "/test/error"]
+    found += [("GET", path, None, "text/html") for _, path, _ in routes_pages.pages.described]
+    filled = []
+    for method, path, body, accept in found:
+        tail = f"?{QUERIES[path]}" if path in QUERIES else ""
+        names = known | ({"number": "1"} if path.startswith("/verification-results") else {})
+        if "/verification-results/{number}" not in path:
+            names |= {"number": "1"}
+        if path.startswith("/pacticipants/{pacticipant}/") and "can-i-deploy" in path:
+            names |= {"environment": "test", "target": "t1"}
+        if path == "/matrix" and accept == "text/html":
+            tail += "&limit=50"
+        kind = "/" + path.split("/")[1]
+        names |= {"uuid": names[kind]} if kind in names else {}
+        filled.append((method, path.format_map(names) + tail, body, accept))
+    return filled + [("GET" if body is None else "POST", path, body, "*/*") for path, body in MORE_READS]
+
+
 def _fill(served: Served, environment: str, start: int, end: int) -> None:
-    for consumer in range(start, end):
-        name = f"C{consumer}"
+    for index in range(start, end):
+        name = f"C{index}"
         for number in ("1", "2") if start == 0 else ("1", "2", "3", "4"):
-            served.publish(name, number, "P", f"{consumer} {number}", branch="main", tags=[f"t{number}"])
+            served.publish(name, number, "P", f"{index} {number}", branch="main", tags=[f"t{number}"])
             served.verify(name, "P", served.sha(name, number, "P"), f"p{number}")
         path = f"/pacticipants/{name}/versions/1/deployed-versions/environment/{environment}"
         served.ok("POST", path, {})
 
 
-def test_the_number_of_queries_does_not_grow_with_the_store(served: Served) -> None:
+def test_the_number_of_queries_of_every_read_does_not_grow_with_the_store(served: Served) -> None:
     environment = served.ok("POST", "/environments", {"name": "test", "production": False})["uuid"]
+    request = {"method": "POST", "url": "https://ci.example.com/"}
+    webhook = {"request": request, "events": [{"name": "contract_published"}]}
+    hook = served.ok("POST", "/webhooks", webhook)["_links"]["self"]["href"].rsplit("/", 1)[1]
+    served.publish("C0", "0", "P", "without a tag")
     _fill(served, environment, 0, 2)
     served.ok("PUT", "/pacticipants/P/branches/main/versions/p1", {})
+    served.ok("PUT", "/pacticipants/P/versions/p1/tags/p", {})
+    served.ok("PUT", "/pacticipants/C0/labels/l", {})
+    deployed = f"/environments/{environment}/deployed-versions/currently-deployed"
+    released = served.ok("POST", f"/pacticipants/C0/versions/1/released-versions/environment/{environment}", {})["uuid"]
+    deliveries = "/pacts/provider/P/consumer/C0/version/1/triggered-webhooks"
+    logs = served.ok("GET", deliveries)["_embedded"]["triggeredWebhooks"][0]["_links"]["logs"]["href"]
+    sha, other = served.sha("C0", "1", "P"), served.sha("C0", "2", "P")
+    result = served.ok("GET", f"/pacts/provider/P/consumer/C0/pact-version/{sha}/verification-results/latest")
+    known = {
+        "pacticipant": "C0", "consumer": "C0", "provider": "P", "version": "1", "branch": "main", "tag": "t1",
+        "label": "l", "sha": sha, "other": other, "metadata": "e30", "environment": environment,
+        "number": result["_links"]["self"]["href"].rsplit("/", 1)[1],
+        "/webhooks": hook, "/triggered-webhooks": logs.split("/")[-2], "/released-versions": released,
+        "/deployed-versions": served.ok("GET", deployed)["_embedded"]["deployedVersions"][0]["uuid"],
+    }  # fmt: skip
+    reads = _reads(known)
 
-    def counts() -> list[int]:
-        result = []
-        for method, path, body in READS:
+    def counts() -> dict[tuple[str, str, str], int]:
+        result = {}
+        for method, path, body, accept in reads:
             with _counted(served.store) as statements:
-                served.ok(method, path, body)
-            result.append(len(statements))
+                answer = served.send(method, path, body, {"accept": accept, "content-type": "application/json"})
+            assert answer.status in (200, 307), f"{method} {path}: {answer.status} {answer.text[:300]}"
+            result[method, f"{path} {body}", accept] = len(statements)
         return result
 
     few = counts()
+    assert len(few) > 90
     _fill(served, environment, 2, 8)
     served.publish("C0", "3", "P", "more")
-    assert dict(zip([path for _, path, _ in READS], counts(), strict=True)) == dict(
-        zip([path for _, path, _ in READS], few, strict=True)
-    )
+    served.verify("C0", "P", served.sha("C0", "3", "P"), "p3")
+    assert counts() == few
 
 
 def test_characters_that_a_database_cannot_keep_are_no_error_of_the_server(served: Served) -> None:
@@ -426,3 +472,91 @@ def test_characters_that_a_database_cannot_keep_are_no_error_of_the_server(serve
     path = f"/pacts/provider/P/consumer/C/pact-version/{served.sha('C', '1', 'P')}/verification-results"
     shown = served.ok("POST", path, result)
     assert shown["testResults"] == result["testResults"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_filled_store_moves_forward(new_store: NewStore, backend: str) -> None:
+    """From the first form of the tables to the current one, with rows in them."""
+    store = new_store(backend)
+    with store.engine.execution_options(writes=True).connect() as connection, connection.begin():
+        configuration = store_engine.alembic_config()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "0001")
+    moment = now()
+    at = {"created_at": moment, "updated_at": moment}
+    with store.engine.execution_options(writes=True).begin() as connection:
+        for identifier, name in ((1, "C"), (2, "P")):
+            connection.execute(insert(Pacticipant).values(id=identifier, name=name, **at))
+            connection.execute(insert(Version).values(id=identifier, pacticipant_id=identifier, number="1", **at))
+            connection.execute(
+                text("INSERT INTO tags (version_id, name, created_at, updated_at) VALUES (:id, 'prod', :at, :at)"),
+                {"id": identifier, "at": moment},
+            )
+    store.migrate()
+    store.migrate()
+    with store.transaction(writes=False) as session:
+        tags = session.execute(select(Tag.version_id, Tag.pacticipant_id, Tag.name).order_by(Tag.version_id)).all()
+        assert [tuple(tag) for tag in tags] == [(1, 1, "prod"), (2, 2, "prod")]
+        assert versions.latest(session, "P", "prod") is not None
+    with store.transaction(writes=True) as session:
+        pacticipants.remove(session, session.get_one(Pacticipant, 1))
+    assert _count(store, Tag) == 1
+
+
+class _Work:
+    """Counts the steps of SQLite's virtual machine: what a question costs, whatever else the machine does."""
+
+    GRAIN = 100
+
+    def __init__(self, store: Store) -> None:
+        self.steps = 0
+        event.listen(store.engine, "connect", self._connected)
+        store.engine.dispose()
+
+    def _connected(self, connection: Any, _record: Any) -> None:
+        connection.set_progress_handler(self._step, self.GRAIN)
+
+    def _step(self) -> int:
+        self.steps += self.GRAIN
+        return 0
+
+
+def test_no_question_costs_more_for_a_long_history(tmp_path: Path) -> None:
+    found: dict[int, dict[str, int]] = {}
+    for size in (1_000, 10_000):
+        store = Store(connect(f"sqlite:///{tmp_path}/{size}.db"))
+        store.migrate()
+        made = fill(store, size)
+        last, own = made.newest_provider_version, made.newest_consumer_version
+        one, changing, other = consumer(0), consumer(1), provider(0)
+        result = f"/pacts/provider/{other}/consumer/{one}/pact-version/{content_sha(0, 0)}/verification-results"
+        asked = {"providerVersionBranch": "new", "consumerVersionSelectors": [{"mainBranch": True}, {"deployed": True}]}
+        calls: list[tuple[str, str, Any]] = [
+            (
+                "GET",
+                f"/matrix?q[][pacticipant]={one}&q[][version]={own}&q[][pacticipant]={other}&q[][version]={last}",
+                None,
+            ),
+            ("GET", f"/can-i-deploy?pacticipant={one}&version={own}&environment={ENVIRONMENT}", None),
+            ("GET", f"/can-i-deploy?pacticipant={other}&version={last}&environment={ENVIRONMENT}", None),
+            ("GET", f"/pacticipants/{other}/versions/{last}", None),
+            ("GET", f"/pacts/provider/{other}/consumer/{changing}/latest", None),
+            ("POST", f"/pacts/provider/{other}/for-verification", {**asked, "providerVersionBranch": "main"}),
+            ("POST", f"/pacts/provider/{other}/for-verification", asked),
+            ("POST", result, {"success": True, "providerApplicationVersion": "new"}),
+            ("POST", "/contracts/publish", publication(changing, "new", other, branch="main", tags=["main"])),
+        ]
+        work = _Work(store)
+        with serve(Settings(database_url=""), store) as served:
+            found[size] = {}
+            for method, path, body in calls:
+                before = work.steps
+                served.ok(method, path, body)
+                found[size][f"{method} {path.replace(last, 'N').replace(own, 'N')} {body}"[:200]] = work.steps - before
+        store.close()
+    few, many = (list(one.values()) for one in found.values())
+    assert len(few) == len(many) == 9
+    grown = {
+        name: (one, other) for name, one, other in zip(found[1_000], few, many, strict=True) if other > 2 * one + 2_000
+    }
+    assert list(grown) == []

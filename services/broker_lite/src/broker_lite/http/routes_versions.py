@@ -55,12 +55,6 @@ def list_tag_versions(call: Call) -> Response:
     return _version_list(call, tag=call.path["tag"])
 
 
-@routes.get("/pacticipants/{pacticipant}/versions/{version}")
-def get_version(call: Call) -> Response:
-    """One version."""
-    return hal(lookup.version_body(call, lookup.version(call), self_url=call.url))
-
-
 def _latest(call: Call, row: Version | None) -> Response:
     if row is None:
         raise not_found()
@@ -71,6 +65,13 @@ def _latest(call: Call, row: Version | None) -> Response:
 def get_latest_version(call: Call) -> Response:
     """The newest version."""
     return _latest(call, versions.latest(call.session, call.path["pacticipant"]))
+
+
+# Comes after `versions/latest`: that is no number of a version.
+@routes.get("/pacticipants/{pacticipant}/versions/{version}")
+def get_version(call: Call) -> Response:
+    """One version."""
+    return hal(lookup.version_body(call, lookup.version(call), self_url=call.url))
 
 
 @routes.get("/pacticipants/{pacticipant}/latest-version/{tag}", "/pacticipants/{pacticipant}/versions/latest/{tag}")
