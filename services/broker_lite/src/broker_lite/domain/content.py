@@ -148,6 +148,24 @@ def _with_id(interaction: Json) -> Json:
     return {"_id": identifier, **bare} if "_id" not in interaction else interaction
 
 
+def without_given_ids(pact: Json) -> Json:
+    """The pact without those ids that `with_interaction_ids` put in."""
+    if not isinstance(pact, dict):
+        return pact
+    result = dict(pact)
+    for key in ("interactions", "messages"):
+        if isinstance(pact.get(key), list):
+            result[key] = [_without_given_id(item) for item in pact[key]]
+    return result
+
+
+def _without_given_id(interaction: Json) -> Json:
+    if not isinstance(interaction, dict) or "_id" not in interaction:
+        return interaction
+    bare = {key: value for key, value in interaction.items() if key != "_id"}
+    return bare if _with_id(bare)["_id"] == interaction["_id"] else interaction
+
+
 def interactions_of(pact: Json) -> list[dict[str, Json]]:
     """All messages and interactions of a pact that are objects."""
     if not isinstance(pact, dict):
