@@ -3,17 +3,23 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from broker_lite import config
 from services.broker_lite.tests.support.not_equal import NOT_EQUAL
-from services.broker_lite.tests.support.routes_table import table
+from services.broker_lite.tests.support.routes_table import pages, table
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SOURCE = Path(config.__file__).read_text()
 
 
-def test_every_route_is_in_the_readme() -> None:
-    missing = [line for line in table().splitlines() if line not in README]
-    assert not missing, "Put the output of 'python -m services.broker_lite.tests.support.routes_table' into the README."
+@pytest.mark.parametrize(("heading", "served"), [("Pages", pages()), ("Routes", table())])
+def test_the_tables_name_what_is_served_and_nothing_else(heading: str, served: str) -> None:
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    shown = [line for line in section.splitlines() if line.startswith("|")]
+    assert shown == served.splitlines(), (
+        "Put the output of 'python -m services.broker_lite.tests.support.routes_table' into the README."
+    )
 
 
 def test_every_setting_is_in_the_readme() -> None:
