@@ -87,7 +87,7 @@ def test_hidden_characters_are_spelt_out() -> None:
 
 
 def test_a_page_per_path_of_the_api() -> None:
-    served = {(method, path) for module in app._MODULES for method, path, _ in module.routes.described}
+    served = {(one.method, one.path) for module in app._MODULES for one in module.routes.described}
     pages = {(method, path) for method, path, _ in routes_pages.pages.described}
     assert pages <= served
 

@@ -388,7 +388,7 @@ def _reads(known: dict[str, str]) -> list[tuple[str, str, Any, str]]:
     """A request to every route that reads, and to every page: method, path, body, Accept header."""
     routes = [one for module in app._MODULES for one in module.routes.described]
     # One route fails on purpose.
-    found = [("GET", path, None, "*/*") for method, path, _ in routes if method == "GET" and path != "/test/error"]
+    found = [("GET", one.path, None, "*/*") for one in routes if one.method == "GET" and one.path != "/test/error"]
     found += [("GET", path, None, "text/html") for _, path, _ in routes_pages.pages.described]
     filled = []
     for method, path, body, accept in found:
