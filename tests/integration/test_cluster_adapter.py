@@ -131,13 +131,21 @@ async def test_what_is_gone_is_no_error(cluster: KubernetesCluster, namespace: s
     key = Key("PactBroker", namespace, "gone")
     await cluster.patch_status(key, {}, "1")
     assert await cluster.set_finalizers(key, [], "1") is None
-    await cluster.delete("batch/v1", "Job", namespace, "gone")
+    await cluster.delete("pact-operator.dev/v1alpha1", "PactVerification", namespace, "gone")
 
 
 async def test_deleting_takes_an_object_away(cluster: KubernetesCluster, api: Api, namespace: str) -> None:
-    await cluster.create(job(namespace, "ours"))
-    await cluster.delete("batch/v1", "Job", namespace, "j")
-    assert await api.find("Job", namespace, "j") is None
+    spec = {"brokerRef": {"name": "broker"}, "pacticipant": "p", "providerVersion": "1", "target": SPEC["target"]}
+    await cluster.create(
+        {
+            "apiVersion": "pact-operator.dev/v1alpha1",
+            "kind": "PactVerification",
+            "metadata": {"name": "v", "namespace": namespace},
+            "spec": spec,
+        }
+    )
+    await cluster.delete("pact-operator.dev/v1alpha1", "PactVerification", namespace, "v")
+    assert await api.find("PactVerification", namespace, "v") is None
 
 
 async def test_a_secret_is_decoded_and_only_the_granted_one_can_be_read(
