@@ -56,6 +56,16 @@ def test_status_of_a_namespace_where_all_holds_ends_with_0(shell: Shell) -> None
     assert shell.run("status").exit_code == Exit.YES
 
 
+def test_a_broken_candidate_is_shown_last_and_breaks_nothing(shell: Shell) -> None:
+    contracts = [contract("web", "Failed", version="2.0.0-rc1"), contract("web", "Verified")]
+    shell.world.put(
+        provider(contracts=contracts, candidates=[{"version": "2.0.0-rc1", "until": "2026-01-01T00:00:00Z"}])
+    )
+    found = shell.run("status")
+    assert found.exit_code == Exit.YES
+    assert found.output.index("Verified") < found.output.index("2.0.0-rc1 (asked about)")
+
+
 @pytest.mark.parametrize(("form", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_status_for_machines(shell: Shell, form: str, parse: Any) -> None:
     shell.world.put(provider(contracts=[contract("web", "Verified", version="0.9.0")]))

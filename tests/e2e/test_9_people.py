@@ -56,7 +56,9 @@ def test_status_shows_what_kubectl_shows(kind: Kind) -> None:
     done = pactctl(kind, "status", "--namespace", DEMO, "--output", "json")
     shown: Mapping[str, Any] = told(done)
     assert done.returncode == 0, "every contract of the demo holds"
-    assert {(row["consumer"], row["state"]) for row in shown["contracts"]} == {(CONSUMER, "Verified")}
+    # What was only asked about, such as a version that the gate has refused, breaks nothing.
+    own = [row for row in shown["contracts"] if not row["candidate"]]
+    assert {(row["consumer"], row["state"]) for row in own} == {(CONSUMER, "Verified")}
     table = pactctl(kind, "status", "--namespace", DEMO)
     assert f"pactprovider/{FLASK}" in table.stdout
 

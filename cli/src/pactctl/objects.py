@@ -77,6 +77,7 @@ class Row:
     provider: str
     version: str
     current: bool
+    candidate: bool
     state: str
     reason: str
     message: str
@@ -91,6 +92,7 @@ class Row:
             "provider": self.provider,
             "providerVersion": self.version,
             "current": self.current,
+            "candidate": self.candidate,
             "state": self.state,
             "reason": self.reason,
             "message": self.message,
@@ -212,7 +214,7 @@ def version_of(found: Object) -> str:
 
 
 def matrix(objects: Iterable[Object]) -> list[Row]:
-    """The contracts of all PactProviders, what needs attention first.
+    """The contracts of all PactProviders, what needs attention first; those of versions only asked about come last.
 
     Args:
         objects: of any of our kinds.
@@ -220,13 +222,23 @@ def matrix(objects: Iterable[Object]) -> list[Row]:
     order = {"Failed": 0, "Blocked": 1, "Owed": 2, "Running": 3, "PendingFailed": 4, "Verified": 5}
     rows = [row for found in objects if found["kind"] == PROVIDER.name for row in _rows(found)]
     return sorted(
-        rows, key=lambda row: (order.get(row.state, 9), row.namespace, row.provider, row.consumer, row.version)
+        rows,
+        key=lambda row: (
+            row.candidate,
+            order.get(row.state, 9),
+            row.namespace,
+            row.provider,
+            row.consumer,
+            row.version,
+        ),
     )
 
 
 def _rows(provider: Object) -> Iterator[Row]:
     current = version_of(provider)
-    for contract in (provider.get("status") or {}).get("contracts") or ():
+    status = provider.get("status") or {}
+    asked_about = {str(one.get("version", "")) for one in status.get("candidates") or ()}
+    for contract in status.get("contracts") or ():
         version = str(contract.get("providerVersion", ""))
         yield Row(
             namespace=namespace_of(provider),
@@ -235,6 +247,7 @@ def _rows(provider: Object) -> Iterator[Row]:
             provider=str((provider.get("spec") or {}).get("pacticipant", "")),
             version=version,
             current=version == current,
+            candidate=version in asked_about and version != current,
             state=str(contract.get("state", "")),
             reason=str(contract.get("reason", "")),
             message=str(contract.get("message", "")),

@@ -89,7 +89,8 @@ def _matrix(rows: Iterable[Row], *, everywhere: bool) -> Table:
     table = _table("Contracts", *first, "consumer", "provider", "version", "state", "why")
     for row in rows:
         cells: list[str | Text] = [row.namespace] if everywhere else []
-        version = short(row.version) + ("" if row.current else " (in use elsewhere)")
+        note = "" if row.current else " (asked about)" if row.candidate else " (in use elsewhere)"
+        version = short(row.version) + note
         told = "" if row.state == "Verified" else row.message or row.reason
         table.add_row(*cells, row.consumer, row.provider, version, _word(row.state), Text(told))
     return table
