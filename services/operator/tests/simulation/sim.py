@@ -578,6 +578,8 @@ class Sim:
         broker = self.api.objects.get((names.BROKER, "broker"))
         if broker is None:
             return "there is no PactBroker"
+        if broker["metadata"].get("deletionTimestamp"):
+            return "the PactBroker is about to leave"
         if lack := self._lack_of_setup(broker):
             return lack
         reached = broker.get("status") or {}
@@ -587,9 +589,9 @@ class Sim:
             return "the broker is not told to be back"
         for body in [*self.api.of(names.BROKER), *self.api.of(names.PROVIDER)]:
             conditions = body["status"]["conditions"]
-            if any(
-                c["status"] == "Unknown" and c["type"] in ("MainBranchSet", "WebhookRegistered") for c in conditions
-            ):
+            # Trouble that was told before it was over may be told still.
+            told = [c for c in conditions if c["type"] in ("MainBranchSet", "WebhookRegistered")]
+            if any(c["status"] == "Unknown" or c["reason"] == "BrokerUnavailable" for c in told):
                 return f"{body['metadata']['name']} does not tell yet what the broker has"
         unfinished = [b["metadata"]["name"] for b in self.api.of(names.VERIFICATION) if not _over(b)]
         return f"unfinished: {unfinished}" if unfinished else None
