@@ -74,6 +74,17 @@ async def test_no_status_at_all_is_written_where_a_plan_has_none(world: Any, exe
     assert world.calls == []
 
 
+async def test_a_run_does_not_begin_where_the_one_before_it_could_not_be_removed(
+    world: Any, executor: Executor
+) -> None:
+    world.errors["delete"] = ClusterError(403, "Forbidden", "the operator may not delete it")
+    run = CreateVerification({"kind": names.VERIFICATION, "metadata": {"name": "new"}})
+    done = await executor.execute(KEY, BODY, always(Plan((DeleteVerification("old"), run))))
+    assert names_of(world) == ["delete"]
+    assert done.outcome is Outcome.FAILED, "the next look tries again"
+    assert not executor.recent.merged(names.VERIFICATION, "team", ()), "and its place is free meanwhile"
+
+
 async def test_a_conflict_stops_the_events(world: Any, executor: Executor) -> None:
     world.errors["patch_status"] = ClusterError(409, "Conflict", "changed")
     with pytest.raises(ClusterError):

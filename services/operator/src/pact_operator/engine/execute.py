@@ -109,6 +109,9 @@ class Executor:
         failed: dict[str, Failure] = {}
         try:
             for action in planned.actions:
+                if isinstance(action, CreateVerification) and DeleteVerification.__name__ in failed:
+                    # It was to take the place of one that is still there: the next look sees to it.
+                    continue
                 try:
                     if isinstance(action, SetFinalizers):
                         version = await self.cluster.set_finalizers(key, action.finalizers, version or "")
