@@ -589,7 +589,7 @@ class Sim:
             return "the broker is not told to be back"
         for body in [*self.api.of(names.BROKER), *self.api.of(names.PROVIDER)]:
             conditions = body["status"]["conditions"]
-            if any(c["type"] == "Synced" and c["status"] != "True" for c in conditions):
+            if any(c["type"] == "Synced" and c["reason"] == "BrokerUnavailable" for c in conditions):
                 return f"{body['metadata']['name']} does not tell yet that the broker is back"
             # Trouble that was told before it was over may be told still.
             told = [c for c in conditions if c["type"] in ("MainBranchSet", "WebhookRegistered")]
